@@ -1,0 +1,1 @@
+"""Scheduled syncs for multi-tenant products, inside your own Postgres."""
