@@ -1,0 +1,81 @@
+"""What a handler gets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tidemill.engine.job import Job
+from tidemill.engine.statements import SQL
+from tidemill.errors import LeaseLost
+from tidemill.postgres import Connection, Database
+
+if TYPE_CHECKING:
+    from tidemill.engine.engine import Engine
+
+LEASE_LOST = "TM001"
+"""SQLSTATE raised by ``tidemill.fence``."""
+
+
+class Context:
+    """One attempt of one job.
+
+    Attributes:
+        job: the claimed job.
+        engine: to enqueue further jobs.
+        db: for reads; writes belong into :meth:`transaction`.
+        deadline: ``loop.time()`` at which the attempt is cancelled.
+        log: structured logger bound to the job.
+    """
+
+    __slots__ = ("deadline", "engine", "job", "log")
+
+    def __init__(self, job: Job, engine: Engine, *, deadline: float, log: Any) -> None:
+        self.job = job
+        self.engine = engine
+        self.deadline = deadline
+        self.log = log
+
+    @property
+    def db(self) -> Database:
+        """The engine's database."""
+        return self.engine.db
+
+    def remaining(self) -> float:
+        """Seconds left until this attempt's timeout; never negative."""
+        return max(0.0, self.deadline - asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Connection]:
+        """A transaction that commits only while the lease is ours.
+
+        Raises:
+            LeaseLost: when the job passed to somebody else; nothing written inside is kept.
+        """
+        with _naming_lost_leases():
+            async with self.engine.db.transaction() as conn:
+                await conn.execute(SQL.fence, self.job.id, self.job.token, self.job.node)
+                yield conn
+
+    @asynccontextmanager
+    async def fenced(self) -> AsyncGenerator[Connection]:
+        """A connection for one statement that calls ``tidemill.fence`` itself: one round trip instead of four.
+
+        Raises:
+            LeaseLost: as for :meth:`transaction`.
+        """
+        with _naming_lost_leases():
+            async with self.engine.db.connection() as conn:
+                yield conn
+
+
+@contextmanager
+def _naming_lost_leases() -> Generator[None]:
+    try:
+        yield
+    except Exception as e:
+        if getattr(e, "sqlstate", None) == LEASE_LOST:
+            raise LeaseLost(str(e)) from None
+        raise

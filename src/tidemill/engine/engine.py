@@ -1,0 +1,139 @@
+"""The engine's front: enqueue, batches, scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from tidemill.engine.batch import open_batch
+from tidemill.engine.job import NewJob
+from tidemill.engine.kind import Registry
+from tidemill.engine.names import Names
+from tidemill.engine.scopes import Scopes
+from tidemill.engine.statements import SQL
+from tidemill.errors import InvalidInput
+from tidemill.postgres import Connection, Database
+
+PRIORITIES = range(-1000, 1001)
+
+
+class KeyHeld(InvalidInput):
+    """Another live job holds the unique key."""
+
+    def __init__(self, kind: str, key: str) -> None:
+        super().__init__("key", f"a live {kind!r} job already holds the key {key!r}")
+
+
+class Engine:
+    """Durable jobs in one Postgres.
+
+    Attributes:
+        db: where the jobs live.
+        registry: the kinds this application knows.
+        scopes: pauses of outside scopes, fleet-wide.
+    """
+
+    def __init__(self, db: Database, registry: Registry) -> None:
+        self.db = db
+        self.registry = registry
+        self.names = Names()
+        self.scopes = Scopes(db)
+
+    async def enqueue(
+        self,
+        kind: str,
+        args: Mapping[str, Any] | None = None,
+        *,
+        conn: Connection | None = None,
+        key: str | None = None,
+        at: datetime | None = None,
+        delay: float | None = None,
+        priority: int = 0,
+        tenant: UUID | None = None,
+        batch: UUID | None = None,
+    ) -> int:
+        """Enqueue one job and return its id; with ``conn`` it commits or rolls back with the caller's data.
+
+        Raises:
+            InvalidInput: naming the argument that cannot be taken.
+            KeyHeld: when a live job of the kind holds ``key``.
+        """
+        job = NewJob(
+            kind=kind, args=args or {}, key=key, at=at, delay=delay, priority=priority, tenant=tenant, batch=batch
+        )
+        [job_id] = await self.enqueue_many([job], conn=conn)
+        if job_id is None:
+            raise KeyHeld(kind, key or "")
+        return job_id
+
+    async def enqueue_many(self, jobs: Sequence[NewJob], *, conn: Connection | None = None) -> list[int | None]:
+        """Enqueue jobs in one statement; the answer has None for each whose unique key is held.
+
+        Raises:
+            InvalidInput: naming the argument that cannot be taken; then nothing is enqueued.
+        """
+        if not jobs:
+            return []
+        kinds = [self.registry[job.kind] for job in jobs]
+        for job in jobs:
+            _check(job)
+        await self.names.learn(self.db, {k.name for k in kinds}, {k.queue for k in kinds})
+        columns = (
+            [self.names.kind(kind.name) for kind in kinds],
+            [self.names.queue(kind.queue) for kind in kinds],
+            [job.priority + kind.priority for job, kind in zip(jobs, kinds, strict=True)],
+            [job.max_attempts or kind.max_attempts for job, kind in zip(jobs, kinds, strict=True)],
+            [job.tenant for job in jobs],
+            [job.batch for job in jobs],
+            [job.key for job in jobs],
+            [dict(job.args) for job in jobs],
+            [job.at for job in jobs],
+            [job.delay for job in jobs],
+        )
+        rows = await (conn or self.db).fetch(SQL.enqueue, *columns)
+        ids: list[int | None] = [None] * len(jobs)
+        for row in rows:
+            ids[row["ord"] - 1] = row["id"]
+        return ids
+
+    async def open_batch(
+        self,
+        conn: Connection,
+        *,
+        on_close: str,
+        args: Mapping[str, Any],
+        deadline: datetime | None = None,
+        batch: UUID | None = None,
+        tenant: UUID | None = None,
+    ) -> UUID:
+        """Open a batch in the caller's transaction.
+
+        ``on_close`` names the kind whose job runs once the batch is drained or its ``deadline`` (``tidemill.now()``)
+        has passed; that job must call :func:`tidemill.engine.close_batch` in its fenced transaction.
+        """
+        kind = self.registry[on_close]
+        await self.names.learn(self.db, [kind.name], [kind.queue])
+        return await open_batch(
+            conn,
+            close_kind=self.names.kind(kind.name),
+            close_queue=self.names.queue(kind.queue),
+            args=args,
+            deadline=deadline,
+            batch=batch,
+            tenant=tenant,
+        )
+
+
+def _check(job: NewJob) -> None:
+    if job.at is not None and job.delay is not None:
+        raise InvalidInput("delay", "give either at or delay, not both")
+    if job.at is not None and job.at.tzinfo is None:
+        raise InvalidInput("at", "needs a time zone, e.g. datetime.now(UTC)")
+    if job.delay is not None and not 0 <= job.delay < 1e9:
+        raise InvalidInput("delay", f"{job.delay!r} is not a number of seconds from 0 to 1e9")
+    if job.priority not in PRIORITIES:
+        raise InvalidInput("priority", f"{job.priority!r} is outside -1000 to 1000; higher runs first")
+    if job.key is not None and not 1 <= len(job.key) <= 500:
+        raise InvalidInput("key", "needs 1 to 500 characters")

@@ -1,0 +1,58 @@
+"""Completions collect while the previous flush is in flight: no timer, one round trip when idle, big batches under load."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from tidemill.engine.finish import Ending, finish_all
+from tidemill.engine.kind import Registry
+from tidemill.errors import DatabaseUnavailable
+from tidemill.postgres import Database
+
+MOST_AT_ONCE = 1000
+RETRY_S = 0.25
+
+
+class Finisher:
+    """Writes endings for one worker process."""
+
+    def __init__(self, db: Database, registry: Registry, *, on_lost: Callable[[list[Ending]], None]) -> None:
+        self._db = db
+        self._registry = registry
+        self._on_lost = on_lost
+        self._pending: list[Ending] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._log = structlog.get_logger("tidemill.engine")
+
+    def add(self, ending: Ending) -> None:
+        """Queue an ending for the next flush."""
+        self._pending.append(ending)
+        self._idle.clear()
+        self._wake.set()
+
+    async def drained(self) -> None:
+        """Wait until everything added so far is written."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Flush until cancelled. A database that is away is waited for: the leases decide who was too late."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                batch, self._pending = self._pending[:MOST_AT_ONCE], self._pending[MOST_AT_ONCE:]
+                try:
+                    held = await finish_all(self._db, self._registry, batch)
+                except DatabaseUnavailable as e:
+                    self._log.warning("finish_waits_for_database", jobs=len(batch), error=str(e))
+                    self._pending = batch + self._pending
+                    await asyncio.sleep(RETRY_S)
+                    continue
+                if lost := [e for e in batch if e.job.id not in held]:
+                    self._on_lost(lost)
+            self._idle.set()

@@ -1,0 +1,66 @@
+"""What a job looks like before it is enqueued and while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job to enqueue.
+
+    Attributes:
+        kind: the name a handler is registered under.
+        args: JSON arguments.
+        key: unique key within the kind, held until the job's terminal state.
+        at: earliest start, by ``tidemill.now()``; excludes ``delay``.
+        delay: seconds from now to the earliest start.
+        priority: higher first; a point is worth one minute of waiting.
+        tenant: opaque owner.
+        batch: the batch that counts the job.
+        max_attempts: errors after which the job is dead; None takes the kind's.
+    """
+
+    kind: str
+    args: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    key: str | None = None
+    at: datetime | None = None
+    delay: float | None = None
+    priority: int = 0
+    tenant: UUID | None = None
+    batch: UUID | None = None
+    max_attempts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed job. ``(id, token, node)`` is the fence of all that is written on its behalf."""
+
+    id: int
+    token: int
+    node: int
+    kind: str
+    attempt: int
+    crashes: int
+    max_attempts: int
+    tenant: UUID | None
+    batch: UUID | None
+    args: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A job that ends without its handler: dead, poisoned, or left over at its batch's deadline.
+
+    Attributes:
+        outcome: ``dead`` or ``skipped``.
+        reason: ``poison``, ``deadline`` or the last error's text.
+    """
+
+    job: Job
+    outcome: str
+    reason: str

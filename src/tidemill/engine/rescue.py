@@ -1,0 +1,75 @@
+"""Jobs whose process died go back to the queue; jobs that keep killing processes, and late batches, are ended."""
+
+from __future__ import annotations
+
+import structlog
+
+from tidemill.engine.engine import Engine
+from tidemill.engine.finish import Ending, finish, tell_owners
+from tidemill.engine.job import Job
+from tidemill.engine.statements import SQL
+from tidemill.postgres import Connection, Database, Record
+
+POISON_LIMIT = 5
+"""Deaths of the holding process after which a job is taken for their cause."""
+CHUNK = 500
+
+_log = structlog.get_logger("tidemill.engine")
+
+
+async def job_of(engine: Engine, conn: Connection, row: Record) -> Job:
+    """A job from a row of job_lease."""
+    return Job(
+        id=row["id"],
+        token=row["token"],
+        node=row["node"],
+        kind=await engine.names.kind_of(conn, row["kind"]),
+        attempt=row["attempt"],
+        crashes=row["crashes"],
+        max_attempts=row["max_attempts"],
+        tenant=row["tenant"],
+        batch=row["batch"],
+        args=row["args"],
+    )
+
+
+async def rescue_orphans(engine: Engine, db: Database) -> int:
+    """Requeue the jobs of dead nodes, without spending an attempt; returns how many were taken from them."""
+
+    async def work(conn: Connection) -> int:
+        jobs = [await job_of(engine, conn, row) for row in await conn.fetch(SQL.orphans, CHUNK)]
+        if not jobs:
+            return 0
+        endings = [
+            Ending(job, "dead", reason="poison")
+            if job.crashes + 1 >= POISON_LIMIT
+            else Ending(job, "crashed", reason=f"node {job.node} was lost")
+            for job in jobs
+        ]
+        await finish(conn, endings)
+        await tell_owners(conn, engine.registry, endings)
+        _log.warning("rescued", jobs=len(jobs), poison=sum(e.outcome == "dead" for e in endings))
+        return len(jobs)
+
+    return await db.retrying(work)
+
+
+async def end_overdue_batch(engine: Engine, db: Database, node: int) -> bool:
+    """End what is left of one batch past its deadline as ``skipped``, reason ``deadline``; False if there is none."""
+
+    async def work(conn: Connection) -> bool:
+        batch = await conn.fetchrow(SQL.batch_overdue)
+        if batch is None:
+            return False
+        ended = 0
+        while rows := await conn.fetch(SQL.batch_seize, batch["id"], node, CHUNK):
+            jobs = [await job_of(engine, conn, row) for row in rows]
+            endings = [Ending(job, "skipped", reason="deadline") for job in jobs]
+            await finish(conn, endings)
+            await tell_owners(conn, engine.registry, endings)
+            ended += len(jobs)
+        await conn.execute(SQL.batch_force_close, batch["id"])
+        _log.warning("batch_overdue", batch=str(batch["id"]), jobs_ended=ended)
+        return True
+
+    return await db.retrying(work)

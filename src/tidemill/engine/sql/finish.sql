@@ -1,0 +1,61 @@
+-- Called by: Finisher.flush (many jobs of one node), rescue and batch deadlines (jobs taken from others).
+-- Index: job_lease's primary key; batch's primary key.
+-- Fence: a lease row goes only if id, token and node all match. Rows not returned = lease lost, nothing written for them.
+-- Lock order: batches (sorted) before leases. Parameters: arrays of id, token, node, outcome, reason, result, delay (s),
+-- run_at; then the sorted distinct batches of these jobs.
+-- Outcomes: done, partial, skipped, cancelled, failed, dead are terminal; retry and snooze wait; release and crashed go back.
+with asked as (
+  select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::jsonb[], $7::float8[],
+                       $8::timestamptz[]) as u (id, token, node, outcome, reason, result, delay_s, run_at)
+), locked as materialized (
+  select id from tidemill.batch where id = any ($9::uuid[]) order by id for no key update
+), freed as materialized (
+  delete from tidemill.job_lease l using asked u
+  where l.id = u.id and l.token = u.token and l.node = u.node and (select count(*) from locked) >= 0
+  returning l.id, l.queue, l.lane, l.rank, l.kind, l.priority, l.attempt, l.crashes, l.max_attempts, l.tenant, l.batch, l.key,
+    l.enqueued_at, l.args, l.node, l.claimed_at, u.outcome, u.reason, u.result, u.delay_s, u.run_at,
+    u.outcome in ('done', 'partial', 'skipped', 'cancelled', 'failed', 'dead') as terminal
+), history as (
+  insert into tidemill.job_run
+    (id, queue, kind, attempt, crashes, tenant, batch, outcome, reason, result, node, started_at, finished_at)
+  select id, queue, kind, attempt, crashes, tenant, batch, outcome, reason, result, node, claimed_at, clock_timestamp()
+  from freed where outcome not in ('snooze', 'release')
+), buried as (
+  insert into tidemill.job_dead
+    (id, queue, kind, priority, attempt, crashes, max_attempts, tenant, batch, args, reason, died_at)
+  select id, queue, kind, priority, attempt, crashes, max_attempts, tenant, batch, args, reason, clock_timestamp()
+  from freed where outcome = 'dead'
+), waiting as (
+  insert into tidemill.job_delayed
+    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, run_at)
+  select id, queue, lane, rank, kind, priority, case outcome when 'snooze' then attempt - 1 else attempt end, crashes,
+    max_attempts, tenant, batch, key, enqueued_at, args, coalesce(run_at, tidemill.now() + make_interval(secs => delay_s))
+  from freed where outcome in ('retry', 'snooze')
+), back as (
+  insert into tidemill.job_ready
+    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args)
+  select id, queue, lane, rank, kind, priority, attempt - 1, case outcome when 'crashed' then crashes + 1 else crashes end,
+    max_attempts, tenant, batch, key, enqueued_at, args
+  from freed where outcome in ('release', 'crashed')
+  returning queue
+), unlocked as (
+  delete from tidemill.unique_key k using freed f
+  where f.terminal and f.key is not null and k.kind = f.kind and k.key = f.key and k.job = f.id
+), counted as (
+  update tidemill.batch b
+  set finished = b.finished + n.jobs,
+      counts = tidemill.add_counts(b.counts, n.counts),
+      state = case when b.state = 'sealed' and b.finished + n.jobs >= b.total then 'closing' else b.state end,
+      reason = case when b.state = 'sealed' and b.finished + n.jobs >= b.total then coalesce(b.reason, 'drained') else b.reason end
+  from (
+    select batch, sum(jobs)::int as jobs, jsonb_object_agg(outcome, jobs) as counts
+    from (select batch, outcome, count(*) as jobs from freed where terminal and batch is not null group by 1, 2) per
+    group by batch) n
+  where b.id = n.batch
+  returning b.id, b.state, b.reason, b.close_kind, b.close_queue, b.close_args, b.tenant
+), closing as materialized (
+  select tidemill.enqueue_closing(id, reason, close_kind, close_queue, close_args, tenant) from counted where state = 'closing'
+), woken as materialized (
+  select pg_notify('tidemill_job', queue::text) from (select distinct queue from back) q
+)
+select id, (select count(*) from woken) + (select count(*) from closing) as woken from freed

@@ -1,0 +1,5 @@
+-- Called by: a worker process when it starts, and again after it lost its node row.
+-- Index: none. Fence: the identity column never repeats, so the id is the incarnation. Parameters: host, pid, ttl (s).
+insert into tidemill.node (name, pid, expires_at)
+values ($1, $2, clock_timestamp() + make_interval(secs => $3))
+returning id

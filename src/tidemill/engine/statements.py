@@ -1,0 +1,7 @@
+"""The engine's SQL, by file name."""
+
+from __future__ import annotations
+
+from tidemill.postgres import Statements
+
+SQL = Statements("tidemill.engine.sql")

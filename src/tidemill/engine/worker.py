@@ -1,0 +1,251 @@
+"""A worker process: claims jobs, runs them side by side, keeps its leases alive, stops gracefully."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from tidemill.engine.engine import Engine
+from tidemill.engine.finish import Ending
+from tidemill.engine.finisher import Finisher
+from tidemill.engine.job import Job
+from tidemill.engine.node import Node
+from tidemill.engine.rescue import end_overdue_batch, job_of, rescue_orphans
+from tidemill.engine.runner import run_job
+from tidemill.engine.statements import SQL
+from tidemill.errors import DatabaseUnavailable
+from tidemill.postgres import Database
+
+if TYPE_CHECKING:
+    from tidemill.postgres import Listener
+
+POLL_S = 1.0
+POLL_DEAF_S = 0.25
+MOST_CLAIMED = 500
+CHANNEL = "tidemill_job"
+
+_log = structlog.get_logger("tidemill.engine")
+
+
+class DueSource(Protocol):
+    """Something that turns due rows into jobs; any number of nodes may tick it at once."""
+
+    async def tick(self) -> object:
+        """Enqueue what is due now."""
+        ...
+
+
+class Worker:
+    """Runs jobs of the engine's registered kinds until :meth:`stop`.
+
+    Args:
+        engine: whose kinds to run; its ``db`` serves the handlers.
+        control: a small pool of its own for claims, finishes and the heartbeat, so that handlers cannot starve them.
+        queues: queue → how many jobs to run side by side.
+        listener: not yet started; wakes the claim loops. Polling backs it always.
+        lease_ttl: seconds of silence after which this process loses its jobs.
+        grace: seconds that running handlers get on :meth:`stop` before they are cancelled and given back.
+        schedules: ticked when the next fire is due.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        control: Database,
+        *,
+        queues: Mapping[str, int],
+        listener: Listener | None = None,
+        lease_ttl: float = 15.0,
+        grace: float = 25.0,
+        schedules: DueSource | None = None,
+    ) -> None:
+        self._engine = engine
+        self._control = control
+        self._queues = dict(queues)
+        self._listener = listener
+        self._grace = grace
+        self._schedules = schedules
+        self.node = Node(control, ttl=lease_ttl)
+        self._finisher = Finisher(control, engine.registry, on_lost=self._report_lost)
+        self._tasks: dict[asyncio.Task[None], str] = {}
+        self._running = dict.fromkeys(self._queues, 0)
+        self._wakes: dict[str, asyncio.Event] = {queue: asyncio.Event() for queue in self._queues}
+        self._stopping = asyncio.Event()
+        self.started = asyncio.Event()
+        self.lost = 0
+        """Jobs whose lease this process lost."""
+
+    def stop(self) -> None:
+        """Ask for a graceful stop: claim nothing more, let handlers finish within the grace, give the rest back."""
+        self._stopping.set()
+        for wake in self._wakes.values():
+            wake.set()
+
+    async def run(self) -> None:
+        """Work until stopped.
+
+        Raises:
+            DatabaseUnavailable: when the database cannot be reached at the start; later outages are waited out.
+        """
+        await self._engine.names.learn(self._control, [kind.name for kind in self._engine.registry], self._queues)
+        await self.node.register()
+        if self._listener is not None:
+            self._listener.on(CHANNEL, self._wake)
+            await self._listener.start()
+        finisher = asyncio.create_task(self._finisher.run(), name="finisher")
+        loops = [
+            asyncio.create_task(self._upkeep(), name="upkeep"),
+            asyncio.create_task(self._watch(), name="watchdog"),
+            *(asyncio.create_task(self._claim_loop(queue), name=f"claim {queue}") for queue in self._queues),
+        ]
+        self.started.set()
+        stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+        try:
+            # A loop never returns before the stop: if one does, it raised, and the worker must not go on without it.
+            await asyncio.wait([stopping, finisher, *loops], return_when=asyncio.FIRST_COMPLETED)
+            self.stop()
+            await self._drain()
+        finally:
+            for task in (stopping, finisher, *loops, *self._tasks):
+                task.cancel()
+            ended = await asyncio.gather(finisher, *loops, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._listener is not None:
+                await self._listener.close()
+        for outcome in ended:
+            if isinstance(outcome, Exception):
+                raise outcome
+        await self._leave()
+
+    async def _drain(self) -> None:
+        """Let running handlers finish, then cancel and release the rest; all endings are written."""
+        if self._tasks:
+            _log.info("draining", jobs=len(self._tasks), grace_s=self._grace)
+            await asyncio.wait(list(self._tasks), timeout=self._grace)
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=self._grace)
+        try:
+            async with asyncio.timeout(self._grace):
+                await self._finisher.drained()
+        except TimeoutError:
+            _log.error("endings_unwritten", note="the leases run out and the jobs are run again")
+
+    async def _leave(self) -> None:
+        try:
+            await self.node.leave()
+        except DatabaseUnavailable as e:
+            _log.warning("leave_failed", error=str(e))
+
+    # Claiming --------------------------------------------------------------------------------------------------------
+
+    def _wake(self, payload: str) -> None:
+        """A notification: payload is a queue's int; empty after a reconnect, when anything may have been missed."""
+        for queue, event in self._wakes.items():
+            if not payload or payload == str(self._engine.names.queue(queue)):
+                event.set()
+
+    async def _claim_loop(self, queue: str) -> None:
+        wake = self._wakes[queue]
+        while not self._stopping.is_set():
+            wake.clear()
+            free = min(MOST_CLAIMED, self._queues[queue] - self._running[queue])
+            claimed = await self._claim(queue, free) if free > 0 and self.node.safe_s > 0 else 0
+            if free > 0 and claimed == free:
+                continue
+            await self._wait(wake)
+
+    async def _claim(self, queue: str, free: int) -> int:
+        try:
+            async with self._control.connection() as conn:
+                rows = await conn.fetch(SQL.claim, self._engine.names.queue(queue), self.node.id, free)
+                jobs = [await job_of(self._engine, conn, row) for row in rows]
+        except DatabaseUnavailable as e:
+            _log.warning("claim_waits_for_database", error=str(e))
+            return 0
+        # DELETE … RETURNING answers in physical order.
+        for job, _ in sorted(zip(jobs, rows, strict=True), key=lambda pair: (pair[1]["rank"], pair[0].id)):
+            task = asyncio.create_task(self._run(job), name=f"job {job.id}")
+            self._tasks[task] = queue
+            self._running[queue] += 1
+            task.add_done_callback(self._reap)
+        return len(rows)
+
+    def _reap(self, task: asyncio.Task[None]) -> None:
+        queue = self._tasks.pop(task)
+        self._running[queue] -= 1
+        self._wakes[queue].set()
+
+    async def _wait(self, wake: asyncio.Event) -> None:
+        deaf = self._listener is None or not self._listener.healthy
+        poll = (POLL_DEAF_S if deaf else POLL_S) * (0.75 + random.random() / 2)  # noqa: S311 - spreads polls
+        try:
+            async with asyncio.timeout(poll):
+                await wake.wait()
+        except TimeoutError:
+            return
+
+    # Running ---------------------------------------------------------------------------------------------------------
+
+    async def _run(self, job: Job) -> None:
+        try:
+            ending = await run_job(self._engine, job)
+        except asyncio.CancelledError:
+            if self.node.id != job.node or self.node.safe_s <= 0:
+                return  # the lease is lost or about to be: rescue owns the job now
+            ending = Ending(job, "release")
+        if ending is None:
+            self.lost += 1
+        else:
+            self._finisher.add(ending)
+
+    def _report_lost(self, endings: list[Ending]) -> None:
+        self.lost += len(endings)
+        _log.warning("lease_lost", jobs=[e.job.id for e in endings], note="nothing was written for them")
+
+    # Upkeep ----------------------------------------------------------------------------------------------------------
+
+    async def _upkeep(self) -> None:
+        interval = min(POLL_S, self.node.ttl / 5)
+        while not self._stopping.is_set() or self._tasks:
+            pause = interval
+            try:
+                beat = await self.node.beat()
+                if not beat.alive:
+                    await self._reincarnate()
+                if beat.orphans:
+                    await rescue_orphans(self._engine, self._control)
+                if beat.overdue:
+                    await end_overdue_batch(self._engine, self._control, self.node.id)
+                if beat.next_fire_s is not None and self._schedules is not None:
+                    if beat.next_fire_s <= 0:
+                        await self._schedules.tick()
+                    else:
+                        pause = min(pause, beat.next_fire_s)
+            except DatabaseUnavailable as e:
+                _log.warning("heartbeat_waits_for_database", error=str(e), safe_s=round(self.node.safe_s, 2))
+            await asyncio.sleep(pause)
+
+    async def _watch(self) -> None:
+        """Stop handlers before the database would give their jobs to somebody else."""
+        while True:
+            if self._tasks and self.node.safe_s <= 0:
+                self._abandon("the heartbeat did not get through in time")
+            await asyncio.sleep(min(0.25, self.node.ttl / 20))
+
+    async def _reincarnate(self) -> None:
+        self._abandon("the database no longer knows this process")
+        await self.node.register()
+
+    def _abandon(self, why: str) -> None:
+        if self._tasks:
+            self.lost += len(self._tasks)
+            _log.warning("leases_lost", jobs=len(self._tasks), why=why, note="their handlers are stopped")
+        self.node.forsake()
+        for task in self._tasks:
+            task.cancel()

@@ -1,0 +1,27 @@
+"""Everything between Python and Postgres: pool, migrations, tenant sessions, notifications, embedded server."""
+
+from __future__ import annotations
+
+from tidemill.postgres.connection import Connection, Record, connect
+from tidemill.postgres.listener import Listener
+from tidemill.postgres.migrate import Migration, MigrationFailed, MigrationState, check, export, migrate, plan
+from tidemill.postgres.pool import Database
+from tidemill.postgres.session import tenant_session
+from tidemill.postgres.statements import Statements
+
+__all__ = [
+    "Connection",
+    "Database",
+    "Listener",
+    "Migration",
+    "MigrationFailed",
+    "MigrationState",
+    "Record",
+    "Statements",
+    "check",
+    "connect",
+    "export",
+    "migrate",
+    "plan",
+    "tenant_session",
+]

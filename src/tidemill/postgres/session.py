@@ -1,0 +1,34 @@
+"""A tenant's view of the database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from tidemill.postgres.connection import Connection
+from tidemill.postgres.pool import Database
+from tidemill.postgres.statements import Statements
+
+_sql = Statements("tidemill.postgres.sql")
+
+
+@asynccontextmanager
+async def tenant_session(db: Database, claims: Mapping[str, object]) -> AsyncGenerator[Connection]:
+    """One transaction as ``authenticated`` with these JWT claims: row-level security decides what it sees.
+
+    Role and claims end with the transaction, so the next user of the connection has neither. The login role must be
+    a member of ``authenticated``.
+
+    Args:
+        db: a pool whose login is the owner or the engine.
+        claims: verified claims of a JWT (``sub``, ``role``, …), as ``auth.jwt()`` gives them to policies. Verifying is
+            the caller's part.
+
+    Raises:
+        DatabaseUnavailable: as :meth:`Database.transaction`.
+    """
+    async with db.transaction() as conn:
+        await conn.execute(_sql.become_tenant, msgspec.json.encode(claims).decode())
+        yield conn

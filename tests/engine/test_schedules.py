@@ -1,0 +1,301 @@
+"""Schedules: declared, due, fired once, whoever ticks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tidemill.engine import Context, Engine, Kind, Registry
+from tidemill.engine.schedules import CHUNK, Schedule, Schedules
+from tidemill.engine.statements import SQL
+from tidemill.errors import InvalidInput
+from tidemill.postgres import Database
+
+from .support import working
+
+NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+QUARTER = timedelta(minutes=15)
+
+
+async def _nothing(ctx: Context, args: dict[str, Any]) -> None:
+    pass
+
+
+def _engine(db: Database, *names: str) -> Engine:
+    registry = Registry()
+    for name in names or ("tide",):
+        registry.add(Kind(name, _nothing))
+    return Engine(db, registry)
+
+
+@pytest.fixture
+async def schedules(db: Database) -> Schedules:
+    await _set_clock(db, NOON)
+    return Schedules(db, _engine(db))
+
+
+async def _set_clock(db: Database, at: datetime) -> None:
+    await db.execute("select tidemill.set_clock($1)", at)
+
+
+async def _row(db: Database, name: str = "tides") -> Any:
+    return await db.fetchrow("select * from tidemill.schedule where name = $1", name)
+
+
+async def _fires(db: Database) -> list[tuple[str, datetime]]:
+    return [tuple(r) for r in await db.fetch("select name, fire_at from tidemill.schedule_fire order by name, fire_at")]
+
+
+async def _jobs(db: Database) -> dict[int, dict[str, Any]]:
+    return {row["id"]: row["args"] for row in await db.fetch("select id, args from tidemill.job_ready")}
+
+
+TIDES = Schedule(name="tides", kind="tide", cron="*/15 * * * *", args={"moon": "full"})
+
+
+async def test_a_due_fire_becomes_one_job_with_its_fire_time(db: Database, schedules: Schedules) -> None:
+    await schedules.declare(TIDES)
+    assert await schedules.tick() == NOON + QUARTER
+    assert await _jobs(db) == {}
+
+    await _set_clock(db, NOON + QUARTER)
+    assert await schedules.tick() == NOON + 2 * QUARTER
+    assert list((await _jobs(db)).values()) == [{"moon": "full", "fire_at": "2026-05-04T12:15:00+00:00"}]
+    assert await db.fetchval("select job_id from tidemill.schedule_fire") in await _jobs(db)
+    assert (await _row(db))["last_at"] == NOON + QUARTER
+
+    await schedules.tick()
+    assert len(await _jobs(db)) == 1
+
+
+async def test_of_missed_fires_only_the_latest_is_made_up_for(db: Database, schedules: Schedules) -> None:
+    await schedules.declare(TIDES)
+    await _set_clock(db, NOON + timedelta(days=3, minutes=20))
+    assert await schedules.tick() == NOON + timedelta(days=3, minutes=30)
+    assert await _fires(db) == [("tides", NOON + timedelta(days=3, minutes=15))]
+    assert len(await _jobs(db)) == 1
+
+
+async def test_the_fields_are_read_in_the_schedules_zone(db: Database, schedules: Schedules) -> None:
+    await schedules.declare(Schedule(name="tides", kind="tide", cron="0 9 * * *", timezone="Asia/Taipei"))
+    assert (await _row(db))["next_at"] == datetime(2026, 5, 5, 1, 0, tzinfo=UTC)
+
+
+async def test_declaring_the_same_again_keeps_the_plan_and_writes_nothing(db: Database, schedules: Schedules) -> None:
+    await schedules.declare(TIDES)
+    before = await _row(db)
+    await _set_clock(db, NOON + 3 * QUARTER)
+    await schedules.declare(TIDES)
+    assert await _row(db) == before
+
+
+async def test_new_arguments_keep_the_plan_and_a_new_cron_makes_one(db: Database, schedules: Schedules) -> None:
+    await schedules.declare(TIDES)
+    await _set_clock(db, NOON + 3 * QUARTER)
+    await schedules.declare(Schedule(name="tides", kind="tide", cron=TIDES.cron, args={"moon": "new"}))
+    row = await _row(db)
+    assert (row["next_at"], row["args"]) == (NOON + QUARTER, {"moon": "new"})
+    await schedules.declare(Schedule(name="tides", kind="tide", cron="0 * * * *"))
+    assert (await _row(db))["next_at"] == NOON + timedelta(hours=1)
+
+
+async def test_a_declaration_commits_or_rolls_back_with_the_callers_transaction(
+    db: Database, schedules: Schedules
+) -> None:
+    async def give_up() -> None:
+        async with db.transaction() as conn:
+            await schedules.declare(TIDES, conn=conn)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await give_up()
+    assert await _row(db) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "changed"),
+    [("kind", {"kind": "ebb"}), ("hour", {"cron": "0 25 * * *"}), ("timezone", {"timezone": "Mars/Olympus"})],
+)
+async def test_a_bad_declaration_is_refused_and_nothing_is_written(
+    db: Database, schedules: Schedules, field: str, changed: dict[str, str]
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await schedules.declare(Schedule(**{"name": "tides", "kind": "tide", "cron": "0 1 * * *"} | changed))
+    assert refused.value.field == field
+    assert await _row(db) is None
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("cron", "0 0 L * *"), ("timezone", "Mars/Olympus"), ("args", [1]), ("cron", "0 0 30 2 *")]
+)
+async def test_a_bad_row_gets_its_error_and_stops_nobody_else(
+    db: Database, schedules: Schedules, column: str, value: object
+) -> None:
+    await schedules.declare(Schedule(name="a bad one", kind="tide", cron="*/15 * * * *"))
+    await schedules.declare(TIDES)
+    await db.execute(f"update tidemill.schedule set {column} = $1 where name = 'a bad one'", value)
+    await _set_clock(db, NOON + QUARTER)
+    assert await schedules.tick() == NOON + 2 * QUARTER
+    assert await _fires(db) == [("tides", NOON + QUARTER)]
+    assert (await _row(db, "a bad one"))["error"]
+    assert (await _row(db))["error"] is None
+
+    await schedules.declare(Schedule(name="a bad one", kind="tide", cron="*/15 * * * *"))
+    row = await _row(db, "a bad one")
+    assert (row["error"], row["next_at"]) == (None, NOON + 2 * QUARTER)
+
+
+async def test_kinds_that_only_newer_processes_know_are_left_to_them(db: Database, schedules: Schedules) -> None:
+    newer = Schedules(db, _engine(db, "tide", "ebb"))
+    await newer.declare(Schedule(name="ebbs", kind="ebb", cron="*/15 * * * *"))
+    await _set_clock(db, NOON + QUARTER)
+    assert await schedules.tick() is None
+    assert (await _row(db, "ebbs"))["error"] is None
+    assert await newer.tick() == NOON + 2 * QUARTER
+    assert await _fires(db) == [("ebbs", NOON + QUARTER)]
+
+
+async def test_a_paused_schedule_waits_and_then_makes_up_for_its_latest_fire(
+    db: Database, schedules: Schedules
+) -> None:
+    await schedules.declare(TIDES)
+    assert await schedules.pause("tides", "pg_cron") == "pg_cron"
+    assert await schedules.pause("tides", "an operator") == "pg_cron"
+    await _set_clock(db, NOON + 5 * QUARTER)
+    assert await schedules.tick() is None
+    await schedules.declare(TIDES)
+    assert await schedules.tick() is None
+
+    await schedules.resume("tides")
+    assert await schedules.tick() == NOON + 6 * QUARTER
+    assert await _fires(db) == [("tides", NOON + 5 * QUARTER)]
+
+
+async def test_pausing_or_resuming_what_does_not_exist_is_an_error(schedules: Schedules) -> None:
+    with pytest.raises(InvalidInput, match="there is no schedule 'moon'"):
+        await schedules.pause("moon", "me")
+    with pytest.raises(InvalidInput, match="there is no schedule 'moon'"):
+        await schedules.resume("moon")
+
+
+async def test_a_clock_that_goes_back_fires_nothing_twice(db: Database, schedules: Schedules) -> None:
+    await schedules.declare(TIDES)
+    for at in (NOON + QUARTER, NOON - 10 * QUARTER, NOON + QUARTER):
+        await _set_clock(db, at)
+        await schedules.tick()
+    await db.execute("update tidemill.schedule set next_at = $1", NOON + QUARTER)
+    await schedules.tick()
+    assert await _fires(db) == [("tides", NOON + QUARTER)]
+    assert len(await _jobs(db)) == 1
+    assert (await _row(db))["next_at"] == NOON + 2 * QUARTER
+
+
+async def test_a_row_that_another_node_is_firing_is_not_waited_for(db: Database, schedules: Schedules) -> None:
+    await schedules.declare(TIDES)
+    await schedules.declare(Schedule(name="ebbs", kind="tide", cron="*/15 * * * *"))
+    await _set_clock(db, NOON + QUARTER)
+    async with asyncio.timeout(30), db.transaction() as other:
+        await other.execute("select from tidemill.schedule where name = 'tides' for update")
+        await schedules.tick()
+    assert await _fires(db) == [("ebbs", NOON + QUARTER)]
+    await schedules.tick()
+    assert await _fires(db) == [("ebbs", NOON + QUARTER), ("tides", NOON + QUARTER)]
+
+
+async def test_a_definition_changed_between_reading_and_firing_is_not_fired(
+    db: Database, schedules: Schedules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await schedules.declare(TIDES)
+    await _set_clock(db, NOON + QUARTER)
+    retrying = db.retrying
+
+    async def late(work: Any) -> Any:
+        await db.execute("update tidemill.schedule set cron = '0 0 1 1 *', next_at = '2027-01-01Z'")
+        return await retrying(work)
+
+    monkeypatch.setattr(db, "retrying", late)
+    assert await schedules.tick() == datetime(2027, 1, 1, tzinfo=UTC)
+    assert await _fires(db) == []
+
+
+@pytest.fixture
+async def nodes(database_url: str) -> AsyncIterator[list[Schedules]]:
+    async with AsyncExitStack() as stack:
+        pools = [
+            await stack.enter_async_context(await Database.open(database_url, max_size=3, name=f"node {n}"))
+            for n in range(5)
+        ]
+        yield [Schedules(pool, _engine(pool)) for pool in pools]
+
+
+async def test_five_nodes_ticking_at_once_fire_every_due_time_exactly_once(
+    db: Database, nodes: list[Schedules]
+) -> None:
+    await _set_clock(db, NOON)
+    total = CHUNK + 100  # more than one chunk
+    await db.execute(
+        "insert into tidemill.schedule (name, kind, cron, next_at)"
+        " select 's' || n, 'tide', (n % 60) || ' * * * *', $2::timestamptz + make_interval(mins => n % 60)"
+        " from generate_series(1, $1::int) n",
+        total,
+        NOON,
+    )
+    at = NOON
+    for _ in range(8):
+        at += timedelta(minutes=20)
+        await _set_clock(db, at)
+        await asyncio.gather(*(node.tick() for node in nodes))
+        # Rows that two nodes met on were left to one of them; a last look finds nothing or what both left.
+        while await nodes[0].tick() <= at:  # pyright: ignore[reportOptionalOperand]
+            pass
+
+    fires = await db.fetch("select name, fire_at, job_id from tidemill.schedule_fire")
+    jobs = await _jobs(db)
+    expected = {
+        (f"s{n}", fire)
+        for n in range(1, total + 1)
+        for hour in range(3)
+        if (fire := NOON + timedelta(hours=hour, minutes=n % 60)) <= at
+    }
+    assert {(row["name"], row["fire_at"]) for row in fires} == expected
+    assert {row["job_id"] for row in fires} == jobs.keys()
+    assert len(jobs) == len(expected)
+
+
+async def test_a_worker_ticks_by_itself(db: Database) -> None:
+    seen: asyncio.Queue[str] = asyncio.Queue()
+
+    async def tide(ctx: Context, args: dict[str, Any]) -> None:
+        seen.put_nowait(args["fire_at"])
+
+    await _set_clock(db, NOON)
+    kind = Kind("tide", tide)
+    registry = Registry()
+    registry.add(kind)
+    schedules = Schedules(db, Engine(db, registry))
+    await schedules.declare(TIDES)
+    async with working(db, kind, schedules=schedules):
+        await _set_clock(db, NOON + QUARTER)
+        async with asyncio.timeout(30):
+            assert await seen.get() == "2026-05-04T12:15:00+00:00"
+
+
+async def test_sleeping_schedules_are_not_looked_at(db: Database, schedules: Schedules) -> None:
+    await db.execute(
+        "insert into tidemill.schedule (name, kind, cron, next_at)"
+        " select 's' || n, 'tide', '0 0 1 1 *', '2027-01-01Z' from generate_series(1, 20000) n"
+    )
+    await schedules.declare(TIDES)
+    await db.execute("analyze tidemill.schedule")
+    await _set_clock(db, NOON + QUARTER)
+    plan = await db.fetch(
+        "explain (analyze, buffers, costs off, timing off, summary off) " + SQL.schedule_due, ["tide"], 500
+    )
+    text = "\n".join(row[0] for row in plan)
+    assert "Index Scan using schedule_due" in text
+    assert "Seq Scan on schedule" not in text
