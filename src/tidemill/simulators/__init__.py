@@ -1,0 +1,1 @@
+"""Strict, scriptable local stand-ins for the providers Tidemill talks to."""
