@@ -11,10 +11,12 @@ from tidemill.engine import locks
 from tidemill.engine.backoff import Backoff
 from tidemill.engine.batch import BatchSummary, advance_batch, close_batch, seal_batch
 from tidemill.engine.context import Context
+from tidemill.engine.cron import Cron
 from tidemill.engine.engine import Engine, KeyHeld
 from tidemill.engine.job import Job, NewJob, Orphan
 from tidemill.engine.kind import Kind, Registry
 from tidemill.engine.outcome import Cancel, Done, Fail, Outcome, Partial, Skip, Snooze
+from tidemill.engine.schedules import Schedule, Schedules
 from tidemill.engine.scopes import Block, Scopes
 from tidemill.engine.worker import DueSource, Worker
 
@@ -24,6 +26,7 @@ __all__ = [
     "Block",
     "Cancel",
     "Context",
+    "Cron",
     "Done",
     "DueSource",
     "Engine",
@@ -36,6 +39,8 @@ __all__ = [
     "Outcome",
     "Partial",
     "Registry",
+    "Schedule",
+    "Schedules",
     "Scopes",
     "Skip",
     "Snooze",

@@ -132,6 +132,8 @@ class Cron:
         return fire
 
     # Elapsed time: walk real time forward, at most a day at a stride, and look again at each change of the offset.
+    # No change moves clocks by more than a day. So one met after the first day cannot lead back to before `here`, nor
+    # one met two days ahead of the target reach it: what lies between can be leapt over.
     def _next_elapsed(self, after: datetime) -> datetime:
         now = after
         target = self._match(self._wall(now) + _TICK)
@@ -139,13 +141,13 @@ class Cron:
             here = self._wall(now)
             stride = min(target - here, _DAY)
             end = now + stride
-            if self._wall(end) - here == stride:
-                if stride == target - here:
-                    return end
-                now = end
-            else:
+            if self._wall(end) - here != stride:
                 now = self._change(now, end)
                 target = self._match(self._wall(now))
+            elif stride == target - here:
+                return end
+            else:
+                now = end + max(target - here - 3 * _DAY, timedelta(0))
 
     # Wall-clock time: walk local times forward; their instants never go back, so the first one past `after` is it.
     def _next_wall(self, after: datetime) -> datetime:

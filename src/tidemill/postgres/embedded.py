@@ -78,7 +78,8 @@ def attach(data_dir: Path, *, durable: bool = True, linger: float = LINGER, time
 
     Args:
         data_dir: usually ``.tidemill``; made if missing.
-        durable: False lets a crash of the machine (not of any process) lose data: for tests. The client that starts the server decides.
+        durable: False lets a crash of the machine (not of any process) lose data: for tests. The client that starts
+            the server decides.
         linger: seconds that the server outlives its last client. The client that starts the server decides.
         timeout: seconds for the whole, of which only a first start or a recovery takes more than one.
 

@@ -1,0 +1,21 @@
+"""The mission: scheduled syncs of all accounts, three layers deep, with honest logs."""
+
+from __future__ import annotations
+
+from tidemill.sync.connect import Connected, connect_account
+from tidemill.sync.gate import FleetGate
+from tidemill.sync.runs import STEPS, RunState, Step, TokenExpired, Triggered
+from tidemill.sync.service import QUEUE, Sync
+
+__all__ = [
+    "QUEUE",
+    "STEPS",
+    "Connected",
+    "FleetGate",
+    "RunState",
+    "Step",
+    "Sync",
+    "TokenExpired",
+    "Triggered",
+    "connect_account",
+]

@@ -1,0 +1,239 @@
+"""An account's job: posts → metrics → insights, under one lease, each step closed honestly whatever happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from tidemill.connectors import Connector, ErrorKind, HttpClient, ProviderError, Scopes, TimeBudgetSpent
+from tidemill.engine import Context, Done, Fail, Orphan, Outcome, Partial, Skip
+from tidemill.postgres import Connection, Record
+from tidemill.sync.gate import FleetGate
+from tidemill.sync.outcomes import Verdict, account_status, step_verdict, time_budget_verdict
+from tidemill.sync.runs import STEPS, Step
+from tidemill.sync.statements import SQL
+from tidemill.sync.steps import READERS
+from tidemill.sync.work import Report, Work, Write
+from tidemill.vault import Aad, Secret, Vault, VaultError
+
+KIND = "sync_account"
+USER_ACTION_PAUSE = timedelta(hours=6)
+"""How long an account rests that its owner must unlock at the provider first: the slow retry."""
+
+_FINAL = frozenset({"completed", "partial", "failed", "skipped"})
+
+
+def token_aad(workspace: UUID, token: UUID) -> Aad:
+    """What an access token's seal is bound to."""
+    return Aad(str(workspace), "workspace_threads_tokens", str(token), "access_token")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSync:
+    """Runs an account's steps. One object serves all accounts of a process."""
+
+    connector: Connector
+    http: HttpClient
+    gate: FleetGate
+    vault: Vault
+    app_id: str
+    budget_s: float
+
+    async def __call__(self, ctx: Context, args: dict[str, Any]) -> Outcome:
+        """The job's handler. A repeated attempt skips what an earlier one finished."""
+        run, account = UUID(args["run"]), UUID(args["account"])
+        scopes = Scopes.of("threads", self.app_id, args["user"])
+        deadline = time.monotonic() + self.budget_s
+        opened = await self._open(ctx, account, run, scopes)
+        if opened is None:
+            return Skip("account_gone")
+        steps: dict[Step, list[Any]] = {s: opened["steps"][s] for s in STEPS if s in (opened["steps"] or {})}
+        ends: dict[Step, str] = {step: status for step, (status, _) in steps.items() if status in _FINAL}
+        todo: list[Step] = [step for step in steps if step not in ends]
+        blocks: dict[str, tuple[float, str]] = opened["blocks"] or {}
+        await self.gate.learn(scopes, blocks)
+        if todo and (unfit := _unfit(opened, blocks)):
+            await _end_rows(ctx, run, account, "skipped", unfit)
+            return _outcome([*ends.values(), *("skipped" for _ in todo)], unfit)
+        reason: str | None = None
+        if todo:
+            try:
+                token = Secret(self.vault.open(opened["sealed"], token_aad(opened["workspace_id"], opened["token_id"])))
+            except VaultError as e:
+                ctx.log.error("token_unreadable", account=str(account), error=str(e))
+                await _end_rows(ctx, run, account, "failed", "token_unreadable", str(e))
+                return Fail("token_unreadable")
+            work = Work(
+                ctx=ctx,
+                run=run,
+                slot=datetime.fromisoformat(args["slot"]),
+                account=account,
+                workspace=opened["workspace_id"],
+                watermark=opened["posts_watermark"],
+                connector=self.connector,
+                http=self.http,
+                scopes=scopes,
+                token=token,
+                token_version=opened["token_version"],
+                deadline=deadline,
+            )
+            while todo:
+                step, rest = todo[0], todo[1:]
+                verdict = await self._run(work, step, rest, steps[step][1], opened["disabled_steps"])
+                ends[step] = verdict.status
+                reason = reason or verdict.reason
+                if verdict.stops:
+                    ends |= dict.fromkeys(rest, "skipped")
+                    break
+                todo = rest
+        return _outcome(list(ends.values()), reason)
+
+    async def on_orphan(self, conn: Connection, orphans: Sequence[Orphan]) -> None:
+        """Close the rows of jobs that ended without their handler, in the transaction that ended them."""
+        await conn.execute(
+            SQL.rows_end,
+            [UUID(o.job.args["run"]) for o in orphans],
+            [UUID(o.job.args["account"]) for o in orphans],
+            ["failed" if o.outcome == "dead" else "skipped" for o in orphans],
+            ["abandoned" if o.outcome == "dead" else o.reason for o in orphans],
+            [o.reason if o.outcome == "dead" else None for o in orphans],
+        )
+
+    async def _open(self, ctx: Context, account: UUID, run: UUID, scopes: Scopes) -> Record | None:
+        job = ctx.job
+        names = [name for name in scopes if name]
+        async with ctx.fenced() as conn:
+            return await conn.fetchrow(
+                SQL.account_open, job.id, job.token, job.node, account, run, names, job.attempt + job.crashes
+            )
+
+    async def _run(
+        self, work: Work, step: Step, rest: list[Step], earlier: dict[str, Any] | None, disabled: Sequence[str]
+    ) -> Verdict:
+        """Run one step to its final row. What was read is committed batch by batch, the last with the row."""
+        reader = READERS[step]
+        report = Report.resume(reader.counts, earlier)
+        if step in disabled:
+            verdict = Verdict("skipped", "permission")
+            await self._end(work, step, rest, report, verdict, None, None)
+            return verdict
+        pending: Write | None = None
+        error: ProviderError | None = None
+        renewed = False
+        while True:
+            try:
+                async for write in reader.read(work, report):
+                    if pending is not None:
+                        await _commit(work, step, report, pending)
+                    pending = write
+                verdict = step_verdict(None, wrote=report.wrote, missing=report.missing)
+            except TimeBudgetSpent:
+                verdict = time_budget_verdict(wrote=report.wrote)
+            except ProviderError as e:
+                if e.kind is ErrorKind.TOKEN_INVALID and not renewed and await self._renewed(work):
+                    renewed = True
+                    continue
+                error = e
+                verdict = step_verdict(e, wrote=report.wrote)
+            break
+        await self._end(work, step, rest, report, verdict, error or report.miss, pending)
+        return verdict
+
+    async def _end(
+        self,
+        work: Work,
+        step: Step,
+        rest: list[Step],
+        report: Report,
+        verdict: Verdict,
+        error: ProviderError | None,
+        pending: Write | None,
+    ) -> None:
+        """The step's last data, what its failure means for the account, and its final row: one fenced transaction."""
+        attempt = work.ctx.job.attempt + work.ctx.job.crashes
+        metadata: dict[str, Any] = {
+            **report.counts,
+            "api_calls": work.tally.calls,
+            "retry_count": work.tally.retries + attempt - 1,
+        }
+        if step == "sync_metrics":
+            metadata["metrics_missing"] = report.missing
+        if error is not None and error.response is not None:
+            metadata["api_response"] = error.response
+        work.tally.calls = work.tally.retries = 0
+        told = None
+        async with work.ctx.transaction() as conn:
+            if pending is not None:
+                await pending(conn)
+            if verdict.reason in ("token_invalid", "user_action"):
+                status = "invalid" if verdict.reason == "token_invalid" else "user_action"
+                told = await conn.fetchrow(SQL.token_trouble, work.account, status, error.message if error else None)
+            elif verdict.reason == "permission" and verdict.status == "failed":
+                await conn.execute(SQL.disable_step, work.account, step)
+            await conn.execute(
+                SQL.step_end,
+                work.run,
+                work.account,
+                step,
+                verdict.status,
+                verdict.reason,
+                str(error) if error else None,
+                metadata,
+                rest[0] if rest and not verdict.stops else None,
+                attempt,
+                rest if verdict.stops else [],
+                verdict.reason,
+            )
+        if verdict.reason == "user_action" and work.scopes.account:
+            await self.gate.blocked(work.scopes.account, USER_ACTION_PAUSE, "user_action")
+        if told:
+            work.ctx.log.warning("needs_reauth", account=str(work.account), reason=verdict.reason)
+
+    async def _renewed(self, work: Work) -> bool:
+        """Whether the token was replaced while we used the old one; then the work goes on with the new one."""
+        row = await work.ctx.db.fetchrow(SQL.token, work.account)
+        if row is None or row["version"] == work.token_version:
+            return False
+        work.token = Secret(self.vault.open(row["sealed"], token_aad(work.workspace, row["id"])))
+        work.token_version = row["version"]
+        return True
+
+
+async def _commit(work: Work, step: Step, report: Report, write: Write) -> None:
+    async with work.ctx.transaction() as conn:
+        await write(conn)
+        await conn.execute(SQL.step_progress, work.run, work.account, step, report.counts)
+
+
+async def _end_rows(ctx: Context, run: UUID, account: UUID, status: str, reason: str, error: str | None = None) -> None:
+    async with ctx.transaction() as conn:
+        await conn.execute(SQL.rows_end, [run], [account], [status], [reason], [error])
+
+
+def _unfit(opened: Record, blocks: dict[str, tuple[float, str]]) -> str | None:
+    """Why an account may not be called at all, by what changed since it was selected."""
+    if not opened["wanted"]:
+        return "inactive"
+    if not opened["live"]:
+        return "token_expired"
+    if opened["token_status"] == "invalid":
+        return "token_invalid"
+    if blocks:
+        return "user_action" if any(reason == "user_action" for _, reason in blocks.values()) else "rate_limited"
+    return None
+
+
+def _outcome(steps: Sequence[str], reason: str | None) -> Outcome:
+    match account_status(steps):
+        case "completed":
+            return Done()
+        case "partial":
+            return Partial(reason or "partial")
+        case "skipped":
+            return Skip(reason or "skipped")
+        case "failed":
+            return Fail(reason or "failed")

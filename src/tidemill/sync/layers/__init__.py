@@ -1,0 +1,19 @@
+"""Three layers of metric history: snapshots as observed, their differences, the newest known values.
+
+The only writer of the layers' tables. In whatever order snapshots arrive, and however often, the layers say the same.
+"""
+
+from __future__ import annotations
+
+from tidemill.sync.layers.account_insights import AccountObservation, DayViews, write_account_insights
+from tidemill.sync.layers.post_metrics import PostObservation, write_post_metrics
+from tidemill.sync.layers.written import Written
+
+__all__ = [
+    "AccountObservation",
+    "DayViews",
+    "PostObservation",
+    "Written",
+    "write_account_insights",
+    "write_post_metrics",
+]

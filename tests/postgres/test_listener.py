@@ -1,0 +1,100 @@
+"""The listener hears, notices that it does not, and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.postgres.proxy import Proxy
+from tidemill.postgres import Database, Listener
+
+DEADLINE = 1.0
+PATIENCE = 30.0
+
+
+async def heard(queue: asyncio.Queue[str]) -> str:
+    async with asyncio.timeout(PATIENCE):
+        return await queue.get()
+
+
+async def until_unhealthy(listener: Listener) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while listener.healthy:  # noqa: ASYNC110 - a plain flag is all the listener shows
+            await asyncio.sleep(0.02)
+
+
+async def test_each_callback_hears_its_channel_and_is_told_of_the_connect(db: Database, database_url: str):
+    queues = {"one": asyncio.Queue[str](), "two two": asyncio.Queue[str]()}
+    listener = Listener(database_url)
+    for channel, queue in queues.items():
+        listener.on(channel, queue.put_nowait)
+    await listener.start()
+    try:
+        assert [await heard(q) for q in queues.values()] == ["", ""]
+        assert listener.healthy
+        await db.execute("select pg_notify('two two', 'b'), pg_notify('one', 'a')")
+        assert [await heard(q) for q in queues.values()] == ["a", "b"]
+    finally:
+        await listener.close()
+    assert not listener.healthy
+
+
+async def test_a_half_open_connection_is_found_and_replaced(db: Database, database_url: str):
+    queue = asyncio.Queue[str]()
+    async with Proxy(database_url) as proxy:
+        listener = Listener(proxy.url, deadline=DEADLINE)
+        listener.on("news", queue.put_nowait)
+        await listener.start()
+        assert await heard(queue) == ""
+        proxy.swallow()
+        await until_unhealthy(listener)
+        await db.execute("select pg_notify('news', 'missed')")
+        proxy.pass_on()
+        assert await heard(queue) == ""  # the connect tells that something may have been missed
+        assert listener.healthy
+        await db.execute("select pg_notify('news', 'later')")
+        assert await heard(queue) == "later"
+        await listener.close()
+
+
+async def test_a_cut_connection_is_replaced_at_once_not_at_the_next_heartbeat(db: Database, database_url: str):
+    queue = asyncio.Queue[str]()
+    listener = Listener(database_url, deadline=1000.0)
+    listener.on("news", queue.put_nowait)
+    await listener.start()
+    assert await heard(queue) == ""
+    await db.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where application_name = 'tidemill listener' and datname = current_database()"
+    )
+    assert await heard(queue) == ""
+    await listener.close()
+
+
+async def test_it_starts_without_a_server_and_connects_when_there_is_one(db: Database, database_url: str):
+    queue = asyncio.Queue[str]()
+    async with Proxy(database_url) as proxy:
+        await proxy.refuse()
+        listener = Listener(proxy.url, deadline=DEADLINE)
+        listener.on("news", queue.put_nowait)
+        await listener.start()
+        assert not listener.healthy
+        await proxy.accept()
+        assert await heard(queue) == ""
+        await listener.close()
+
+
+async def test_a_callback_that_fails_does_not_deafen_the_others(db: Database, database_url: str):
+    queue = asyncio.Queue[str]()
+
+    def fail(_: str) -> None:
+        raise ValueError("a callback's own fault")
+
+    listener = Listener(database_url)
+    listener.on("news", fail)
+    listener.on("news", queue.put_nowait)
+    await listener.start()
+    assert await heard(queue) == ""
+    await db.execute("select pg_notify('news', 'a')")
+    assert await heard(queue) == "a"
+    assert listener.healthy
+    await listener.close()

@@ -1,0 +1,163 @@
+"""The pool: values, failures, retries."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from tests.conftest import with_database
+from tests.postgres.proxy import Proxy
+from tidemill.errors import ConfigurationError, DatabaseUnavailable
+from tidemill.postgres import Connection, Database, connect
+
+NOBODY_LISTENS = "postgresql://postgres@127.0.0.1:1/postgres"
+
+
+async def test_json_columns_go_in_and_come_out_as_python_values(db: Database):
+    value = {"list": [1, 2.5, None, True], "text": "ü\n\"'", "nested": {"a": {}}}
+    assert await db.fetchval("select $1::jsonb", value) == value
+    assert await db.fetchval("select $1::json", value) == value
+    assert await db.fetchval("select $1::jsonb", None) is None
+    assert await db.fetchval("select $1::jsonb is null", None)
+    assert await db.fetchval("select array_agg(x) from jsonb_array_elements($1::jsonb) x", [1, "b"]) == [1, "b"]
+
+
+async def test_every_connection_has_jit_off_and_a_name(db: Database):
+    row = await db.fetchrow("select current_setting('jit') jit, current_setting('application_name') name")
+    assert row is not None
+    assert (row["jit"], row["name"]) == ("off", "tidemill tests")
+
+
+async def test_a_pooled_database_sends_no_setting_and_keeps_no_statement(database_url: str):
+    async with await Database.open(database_url, pooled=True) as db:
+        assert await db.fetchval("select source from pg_settings where name = 'jit'") != "client"
+        async with db.connection() as conn:
+            await conn.fetchval("select $1::int", 1)
+            assert await conn.fetch("select name from pg_prepared_statements where name <> ''") == []
+
+
+async def test_a_transaction_is_read_committed_and_all_or_nothing(db: Database):
+    await db.execute("create table t (n int)")
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the failure must leave the transaction
+        async with db.transaction() as conn:
+            await conn.execute("insert into t values (1)")
+            assert await conn.fetchval("show transaction_isolation") == "read committed"
+            raise ZeroDivisionError
+    assert await db.fetchval("select count(*) from t") == 0
+
+
+async def test_a_deadlock_is_retried_until_both_sides_are_done(db: Database):
+    await db.execute("create table t (id int primary key, n int); insert into t values (1, 0), (2, 0)")
+    both_hold_one = asyncio.Barrier(2)
+    calls = 0
+
+    async def add(first: int, second: int) -> None:
+        waits = True
+
+        async def work(conn: Connection) -> None:
+            nonlocal calls, waits
+            calls += 1
+            await conn.execute("set local deadlock_timeout = '50ms'")
+            await conn.execute("update t set n = n + 1 where id = $1", first)
+            if waits:
+                waits = False
+                await both_hold_one.wait()
+            await conn.execute("update t set n = n + 1 where id = $1", second)
+
+        await db.retrying(work)
+
+    await asyncio.gather(add(1, 2), add(2, 1))
+    assert [r["n"] for r in await db.fetch("select n from t order by id")] == [2, 2]
+    assert calls > 2
+
+
+async def test_a_conflict_that_stays_is_raised_after_six_tries(db: Database):
+    calls = 0
+
+    async def work(conn: Connection) -> None:
+        nonlocal calls
+        calls += 1
+        raise asyncpg.SerializationError("again")
+
+    with pytest.raises(asyncpg.SerializationError):
+        await db.retrying(work)
+    assert calls == 6
+
+
+async def test_a_server_that_is_not_there_is_unavailable():
+    with pytest.raises(DatabaseUnavailable):
+        await Database.open(NOBODY_LISTENS)
+
+
+async def test_a_database_that_does_not_exist_is_unavailable_and_the_reason_is_given(server_url: str):
+    with pytest.raises(DatabaseUnavailable, match="no_such_database"):
+        await connect(with_database(server_url, "no_such_database"))
+
+
+async def test_an_unknown_host_is_unavailable():
+    with pytest.raises(DatabaseUnavailable, match="host name"):
+        await connect("postgresql://postgres@nowhere.invalid/postgres")
+
+
+async def test_a_url_without_sense_is_a_configuration_error_that_does_not_repeat_the_password():
+    with pytest.raises(ConfigurationError) as caught:
+        await connect("mysql://somebody:hush@127.0.0.1/x")
+    assert "hush" not in str(caught.value)
+
+
+async def test_a_killed_connection_is_named_and_the_next_call_has_a_new_one(db: Database):
+    with pytest.raises(DatabaseUnavailable):
+        await db.execute("select pg_terminate_backend(pg_backend_pid())")
+    assert await db.fetchval("select 1") == 1
+
+
+async def test_a_connection_killed_inside_a_transaction_is_named_too(db: Database):
+    with pytest.raises(DatabaseUnavailable):  # noqa: PT012 - the failure must leave the transaction
+        async with db.transaction() as conn:
+            pid = await conn.fetchval("select pg_backend_pid()")
+            await db.execute("select pg_terminate_backend($1, 5000)", pid)
+            await conn.fetchval("select 1")
+    assert await db.fetchval("select 1") == 1
+
+
+async def test_a_statement_over_its_time_is_unavailable(db: Database):
+    with pytest.raises(DatabaseUnavailable, match="did not answer in time"):
+        await db.execute("select pg_sleep(60)", timeout=0.05)
+    with pytest.raises(DatabaseUnavailable, match="did not answer in time"):
+        async with db.connection() as conn:
+            await conn.execute("select pg_sleep(60)", timeout=0.05)
+    assert await db.fetchval("select 1") == 1
+
+
+async def test_failures_of_the_body_that_are_not_postgres_s_pass_unchanged(db: Database):
+    for error in (TimeoutError("mine"), ConnectionResetError("another server's"), OSError("a file")):
+        with pytest.raises(type(error)) as caught:  # noqa: PT012 - the failure must leave the connection
+            async with db.connection() as conn:
+                await conn.fetchval("select 1")
+                raise error
+        assert caught.value is error
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05), db.connection() as conn:
+            await conn.execute("select pg_sleep(60)")
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await db.execute("select * from no_such_table")
+
+
+async def test_a_connect_that_is_refused_is_tried_again_for_a_while(database_url: str):
+    async with Proxy(database_url) as proxy:
+        await proxy.refuse()
+        opening = asyncio.create_task(Database.open(proxy.url))
+        await asyncio.sleep(0)
+        await proxy.accept()
+        async with await opening as db:
+            assert await db.fetchval("select 1") == 1
+
+
+async def test_a_silent_server_does_not_hold_a_caller_for_ever(database_url: str):
+    async with Proxy(database_url) as proxy, await Database.open(proxy.url, command_timeout=0.2) as db:
+        proxy.swallow()
+        with pytest.raises(DatabaseUnavailable):
+            await db.fetchval("select 1")
+        proxy.pass_on()

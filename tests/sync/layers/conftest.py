@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.conftest import administer, run_apart, with_database
+from tests.sync.layers.home import Home
+from tidemill.postgres import Database
+
+
+@pytest.fixture(scope="package")
+def shared_url(server_url: str, _template: str) -> Iterator[str]:
+    """One migrated database for all tests here that keep to a workspace of their own."""
+    name = f"tm_layers_{os.getpid()}_{secrets.token_hex(3)}"
+    run_apart(administer(server_url, f"create database {name} template {_template}"))
+    yield with_database(server_url, name)
+    run_apart(administer(server_url, f"drop database if exists {name} with (force)"))
+
+
+@pytest.fixture
+async def shared(shared_url: str) -> AsyncIterator[Database]:
+    async with await Database.open(shared_url, name="tidemill tests") as database:
+        yield database
+
+
+@pytest.fixture
+async def home(shared: Database) -> AsyncIterator[Home]:
+    """A workspace of this test's own, with the connection its writes go over."""
+    async with shared.connection() as conn:
+        yield await Home.make(conn)
