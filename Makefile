@@ -22,8 +22,7 @@ lint: $(READY) ## style, format, types, floors
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: $(READY) ## measure the engine
-	$(BIN)/python -m benchmarks.engine
+bench: bench-sync ## every benchmark there is
 
 bench-sync: $(READY) ## measure the sync against a bare HTTP loop and the one-by-one algorithm
 	$(BIN)/python -m benchmarks.sync

@@ -77,7 +77,7 @@ async def test_a_process_that_stops_inside_its_transaction_neither_commits_late_
 ) -> None:
     engine, job = await claimed(db, ttl=0.5)
     await db.execute("create table effect (n int)")
-    with pytest.raises(Exception, match="(?i)idle-in-transaction|connection"):
+    with pytest.raises(Exception, match=r"(?i)idle-in-transaction|connection"):
         async with context(engine, job).transaction() as conn:
             await conn.execute("insert into effect values (1)")
             gone = asyncio.create_task(until(lambda: rescue_orphans(engine, db), what="the rescue"))

@@ -12,6 +12,7 @@ import structlog
 from tidemill.engine.engine import Engine
 from tidemill.engine.finish import Ending
 from tidemill.engine.finisher import Finisher
+from tidemill.engine.housekeeping import EVERY_S, keep_house
 from tidemill.engine.job import Job
 from tidemill.engine.node import Node
 from tidemill.engine.rescue import end_overdue_batch, job_of, rescue_orphans
@@ -100,6 +101,7 @@ class Worker:
         loops = [
             asyncio.create_task(self._upkeep(), name="upkeep"),
             asyncio.create_task(self._watch(), name="watchdog"),
+            asyncio.create_task(self._keep_house(), name="housekeeping"),
             *(asyncio.create_task(self._claim_loop(queue), name=f"claim {queue}") for queue in self._queues),
         ]
         self.started.set()
@@ -209,6 +211,14 @@ class Worker:
         _log.warning("lease_lost", jobs=[e.job.id for e in endings], note="nothing was written for them")
 
     # Upkeep ----------------------------------------------------------------------------------------------------------
+
+    async def _keep_house(self) -> None:
+        while True:
+            try:
+                await keep_house(self._control)
+            except DatabaseUnavailable as e:
+                _log.warning("housekeeping_waits_for_database", error=str(e))
+            await asyncio.sleep(EVERY_S)
 
     async def _upkeep(self) -> None:
         interval = min(POLL_S, self.node.ttl / 5)

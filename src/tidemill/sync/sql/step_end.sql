@@ -7,7 +7,8 @@ set status = case when job_type = $3 then $4 when job_type = $8 then 'running' e
     started_at = case when job_type = $3 then started_at else clock_timestamp() end,
     completed_at = case when job_type is distinct from $8 then clock_timestamp() end,
     reason = case when job_type = $3 then $5 when job_type = $8 then null else $11 end,
-    error_message = case when job_type = $3 then $6 end,
+    -- What an earlier attempt missed is told unless all was got in the end.
+    error_message = case when job_type = $3 then coalesce($6, case when $4 <> 'completed' then error_message end) end,
     attempt = $9,
     metadata = case when job_type = $3 then
       $7::jsonb || jsonb_build_object('duration_ms', round(extract(epoch from clock_timestamp() - started_at) * 1000)) end

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 
-from tidemill.connectors import Batch, Window
+from tidemill.connectors import ProviderError, TimeBudgetSpent, Window
 from tidemill.connectors.threads import Post
 from tidemill.postgres import Connection
 from tidemill.sync.statements import SQL
@@ -14,23 +14,35 @@ from tidemill.sync.work import Report, Work, Write
 
 OLDEST = timedelta(days=365)
 """Posts older than this are never measured, so a first read does not go further back."""
+MOST_AT_ONCE = 500
+"""Posts that one transaction writes."""
 
 
 async def read_posts(work: Work, report: Report) -> AsyncGenerator[Write]:
-    """Each batch is a page; the watermark moves with the last one only."""
+    """Pages are written together, up to :data:`MOST_AT_ONCE` posts; the watermark moves with the last ones only."""
     cursor = work.watermark.isoformat() if work.watermark else None
     stream = work.read("posts", cursor=cursor, window=Window(since=work.slot - OLDEST))
+    read: list[Post] = []
     async with aclosing(stream) as batches:
-        async for batch in batches:
-            report.missed(batch)
-            report.add("posts_synced", len(batch.records))
-            report.wrote = True  # an empty list is an answer too
-            yield _write(work, batch)
+        try:
+            async for batch in batches:
+                report.missed(batch)
+                report.add("posts_synced", len(batch.records))
+                report.wrote = True  # an empty list is an answer too
+                read.extend(batch.records)
+                if batch.cursor_after is not None:
+                    cursor = batch.cursor_after
+                elif len(read) >= MOST_AT_ONCE:
+                    yield _write(work, read, None)
+                    read = []
+        except (ProviderError, TimeBudgetSpent):
+            yield _write(work, read, None)
+            raise
+    yield _write(work, read, datetime.fromisoformat(cursor) if cursor else None)
 
 
-def _write(work: Work, batch: Batch) -> Write:
+def _write(work: Work, posts: Sequence[Post], watermark: datetime | None) -> Write:
     async def write(conn: Connection) -> None:
-        posts: Sequence[Post] = batch.records
         if posts:
             await conn.execute(
                 SQL.upsert_posts,
@@ -44,7 +56,7 @@ def _write(work: Work, batch: Batch) -> Write:
                 [post.permalink for post in posts],
                 ["quote" if post.is_quote_post else "original" for post in posts],
             )
-        if batch.cursor_after is not None:
-            await conn.execute(SQL.posts_done, work.account, datetime.fromisoformat(batch.cursor_after))
+        if watermark is not None and watermark != work.watermark:
+            await conn.execute(SQL.posts_done, work.account, watermark)
 
     return write

@@ -1,0 +1,32 @@
+"""Keeps the engine's own tables small and its partitions ahead of time."""
+
+from __future__ import annotations
+
+import asyncpg
+import structlog
+
+from tidemill.engine.statements import SQL
+from tidemill.postgres import Database
+
+EVERY_S = 3600.0
+KEPT_DAYS = 30
+"""How long fires of schedules and closed batches are kept: as long as the logs that tell of them."""
+
+_log = structlog.get_logger("tidemill.engine")
+
+
+async def keep_house(db: Database) -> None:
+    """Make the coming partitions, forget what nobody asks for any more.
+
+    A partition that cannot be made now because somebody holds its parent is made by the next round: the DEFAULT
+    partition takes the rows meanwhile.
+    """
+    try:
+        for row in await db.fetch(SQL.partitions):
+            if row["outcome"] == "created":
+                _log.info("partition_created", partition=row["partition"])
+    except asyncpg.LockNotAvailableError as e:
+        _log.warning("partitions_postponed", error=str(e))
+    gone = await db.fetchrow(SQL.housekeeping, KEPT_DAYS)
+    if gone is not None and any(gone.values()):
+        _log.info("housekeeping", **dict(gone))
