@@ -54,35 +54,34 @@ class Tidemill:
             ConfigurationError: when a setting is missing or wrong.
         """
         async with AsyncExitStack() as stack:
-            async with database_url(settings) as url:
-                await _ready_schema(settings, url)
-                size = settings.sync_accounts_at_once + SMALL_JOBS
-                db = await stack.enter_async_context(
-                    await Database.open(url, max_size=size, name=name, pooled=settings.pooled)
-                )
-                if settings.env == "production":
-                    await db.execute("select tidemill.lock_clock()")
-                vault = Vault(Keyring.load(settings))
-                registry = Registry()
-                engine = Engine(db, registry)
-                gate = FleetGate(engine.scopes)
-                limits = Limits(calls_in_flight=settings.sync_calls_in_flight)
-                http = await stack.enter_async_context(await HttpClient.open(gate=gate, limits=limits))
-                connector = ThreadsConnector.load(settings)
-                sync = Sync(engine, connector=connector, http=http, gate=gate, vault=vault, settings=settings)
-                for kind in sync.kinds():
-                    registry.add(kind)
-                yield cls(
-                    settings=settings,
-                    url=url,
-                    db=db,
-                    engine=engine,
-                    schedules=Schedules(db, engine),
-                    sync=sync,
-                    vault=vault,
-                    http=http,
-                )
-                await stack.aclose()
+            url = await stack.enter_async_context(database_url(settings))
+            await _ready_schema(settings, url)
+            size = settings.sync_accounts_at_once + SMALL_JOBS
+            db = await stack.enter_async_context(
+                await Database.open(url, max_size=size, name=name, pooled=settings.pooled)
+            )
+            if settings.env == "production":
+                await db.execute("select tidemill.lock_clock()")
+            vault = Vault(Keyring.load(settings))
+            registry = Registry()
+            engine = Engine(db, registry)
+            gate = FleetGate(engine.scopes)
+            limits = Limits(calls_in_flight=settings.sync_calls_in_flight)
+            http = await stack.enter_async_context(await HttpClient.open(gate=gate, limits=limits))
+            connector = ThreadsConnector.load(settings)
+            sync = Sync(engine, connector=connector, http=http, gate=gate, vault=vault, settings=settings)
+            for kind in sync.kinds():
+                registry.add(kind)
+            yield cls(
+                settings=settings,
+                url=url,
+                db=db,
+                engine=engine,
+                schedules=Schedules(db, engine),
+                sync=sync,
+                vault=vault,
+                http=http,
+            )
 
     async def declare_schedules(self) -> None:
         """Make the built-in schedules known to the database; whoever paused one keeps it paused."""
