@@ -152,6 +152,7 @@ async def test_deleting_a_user_leaves_what_he_connected(conn: Connection, tenant
 async def test_updated_at_follows_every_change(conn: Connection, tenant: Tenant) -> None:
     for table in ("workspaces", "workspace_threads_accounts", "workspace_threads_posts", "profiles"):
         await conn.execute(f"update public.{table} set updated_at = '2001-01-01'")
+        await conn.execute(f"update public.{table} set created_at = created_at")
         assert await conn.fetchval(f"select bool_and(updated_at > now() - interval '1 hour') from public.{table}"), (
             table
         )

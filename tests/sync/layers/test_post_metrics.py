@@ -181,7 +181,7 @@ async def test_rates_are_unknown_when_a_part_is_and_zero_without_views(home: Hom
     rows = {
         r["id"]: [None if v is None else float(v) for v in tuple(r)[1:]]
         for r in await home.conn.fetch(
-            f"select workspace_threads_post_id as id, {columns} from workspace_threads_post_metrics "
+            f"select workspace_threads_post_id as id, {columns} from workspace_threads_post_metrics_live "
             "where workspace_id = $1",
             home.workspace,
         )

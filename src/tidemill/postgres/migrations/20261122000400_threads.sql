@@ -230,8 +230,9 @@ create index if not exists idx_workspace_threads_posts_workspace_published
 
 create or replace trigger touch_updated_at before update on public.workspace_threads_accounts
     for each row execute function tidemill.touch_updated_at();
+-- Layer 3 is written by one statement for all posts of an account and sets the column itself.
 create or replace trigger touch_updated_at before update on public.workspace_threads_posts
-    for each row execute function tidemill.touch_updated_at();
+    for each row when (new.updated_at = old.updated_at) execute function tidemill.touch_updated_at();
 
 
 -- Row security: members read accounts and posts; tokens are nobody's but the engine's ---------------------------------

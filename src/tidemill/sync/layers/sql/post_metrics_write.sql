@@ -63,7 +63,8 @@ current as (
         current_shares = coalesce(n.shares, p.current_shares),
         current_shares_at = case when n.shares is null then p.current_shares_at else $3 end,
         last_sync_batch_at = $3,
-        last_metrics_sync_at = (select now from clock)
+        last_metrics_sync_at = (select now from clock),
+        updated_at = now()
     from newest as n
     where p.id = n.id
 )
