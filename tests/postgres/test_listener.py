@@ -18,7 +18,7 @@ async def heard(queue: asyncio.Queue[str]) -> str:
 
 async def until_unhealthy(listener: Listener) -> None:
     async with asyncio.timeout(PATIENCE):
-        while listener.healthy:  # noqa: ASYNC110 - a plain flag is all the listener shows
+        while listener.healthy:
             await asyncio.sleep(0.02)
 
 

@@ -151,7 +151,7 @@ async def test_stopping_does_not_wait_for_hanging_calls(client: Client, token: s
     async with client.session.get(client.sim.url + "/v1.0/me", params=query) as response:
         await response.content.readany()
         hanging = asyncio.ensure_future(client.get("/v1.0/me/threads", token))
-        while not client.sim.calls.of("posts"):  # noqa: ASYNC110 - a simulator has no event for a call's arrival
+        while not client.sim.calls.of("posts"):
             await asyncio.sleep(0.005)
         await client.sim.stop()
         with pytest.raises(aiohttp.ClientError):

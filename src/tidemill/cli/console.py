@@ -16,6 +16,7 @@ from rich.text import Text
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
+_WIDEST = 2000
 _STYLES = {
     "completed": "green",
     "ok": "green",
@@ -67,7 +68,10 @@ def print_rows(headings: Sequence[str], rows: Iterable[Sequence[object]], *, rig
         table.add_column(heading, justify="right" if heading in numeric else "left", overflow="fold")
     for row in shown:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    out().print(table)
+    console = out()
+    # A line too long for the window is wrapped by the terminal: cells cut up could not be copied.
+    wanted = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
+    console.print(table, width=max(wanted, console.width), crop=False, soft_wrap=True)
 
 
 def _cell(value: object) -> str:

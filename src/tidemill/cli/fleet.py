@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import structlog
 
@@ -34,12 +35,18 @@ class Fleet:
         command: what each child runs.
         size: how many.
         stop: ends the fleet.
+        environ: the children's environment; None is this process's.
+        output: file descriptor for their standard error, None is this process's.
+        folder: where they run.
         pause_s: how long to wait before the n-th restart in a row.
     """
 
     command: Sequence[str]
     size: int
     stop: asyncio.Event
+    environ: Mapping[str, str] | None = None
+    output: int | None = None
+    folder: Path | None = None
     pause_s: Callable[[int], float] = lambda n: min(FIRST_PAUSE_S * 2**n, LONGEST_PAUSE_S)
     _children: dict[int, asyncio.subprocess.Process] = field(
         default_factory=dict[int, asyncio.subprocess.Process], init=False
@@ -80,7 +87,12 @@ class Fleet:
     async def _start(self, number: int) -> asyncio.subprocess.Process:
         # A session of its own, so that Ctrl-C in a terminal reaches this process alone, which passes it on once.
         child = await asyncio.create_subprocess_exec(
-            *self.command, stdin=asyncio.subprocess.PIPE, start_new_session=True
+            *self.command,
+            stdin=asyncio.subprocess.PIPE,
+            stderr=self.output,
+            start_new_session=True,
+            env=self.environ,
+            cwd=self.folder,
         )
         self._children[number] = child
         _log.info("worker_process", worker=number, pid=child.pid)
@@ -107,4 +119,11 @@ class Fleet:
 
 def this_command(*arguments: str) -> list[str]:
     """The command line of a tethered child that runs this very program."""
-    return [sys.executable, "-m", "tidemill", "--tethered", *arguments]
+    return [
+        sys.executable,
+        "-P",
+        "-m",
+        "tidemill",
+        "--tethered",
+        *arguments,
+    ]  # -P: no module of this folder in our place

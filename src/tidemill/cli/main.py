@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import cast
 
 import click
 
@@ -82,25 +82,21 @@ def guarded(command: Callable[[], object]) -> int:
         return Exit.USAGE if isinstance(e, click.UsageError) else Exit.NOT_WELL
     except (KeyboardInterrupt, click.Abort):
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has enough. What is left in the buffer must not fail once more at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
     except BaseExceptionGroup as e:
-        return _told(_first(e))
+        return _told(_first(e), e)
     except Exception as e:  # noqa: BLE001 - the edge of the program
-        return _told(e)
+        return _told(e, e)
     return int(code) if isinstance(code, int) else Exit.OK
 
 
-def _told(error: BaseException) -> int:
+def _told(error: BaseException, raised: BaseException) -> int:
     if os.environ.get("TIDEMILL_DEBUG") == "1":
-        traceback.print_exception(error)
+        traceback.print_exception(raised)
     if isinstance(error, KeyboardInterrupt):
         return Exit.INTERRUPTED
     if isinstance(error, TidemillError):
         if text := str(error):
-            _say(text + (" Is it running?" if isinstance(error, DatabaseUnavailable) else ""))
+            _say(f"{text.rstrip('.')}. Is it running?" if isinstance(error, DatabaseUnavailable) else text)
         return exit_code(error)
     _say(f"unexpected {type(error).__name__}: {error} (TIDEMILL_DEBUG=1 shows where)")
     return Exit.NOT_WELL
@@ -110,14 +106,17 @@ def _say(text: str) -> None:
     click.echo(f"tidemill: {' '.join(str(redact(text)).split())}", err=True)
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+_Group = BaseExceptionGroup[BaseException]
+
+
+def _first(group: _Group) -> BaseException:
     """The failure to speak of: one of ours before any other."""
     leaves = list(_leaves(group))
     return next((e for e in leaves if isinstance(e, TidemillError)), leaves[0])
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Sequence[BaseException]:
+def _leaves(group: _Group) -> Sequence[BaseException]:
     found: list[BaseException] = []
     for error in group.exceptions:
-        found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+        found.extend(_leaves(cast(_Group, error)) if isinstance(error, BaseExceptionGroup) else [error])
     return found

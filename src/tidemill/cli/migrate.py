@@ -33,9 +33,9 @@ def migrate(options: Options, check: bool, dry_run: bool, export: Path | None, a
         raise click.UsageError("--check, --dry-run and --export exclude each other.")
     if export is not None:
         return _export(export, as_json)
-    settings = options.settings()
     if check:
-        return _told(run_async(_state(settings)), as_json)
+        return _told(run_async(_state(options.existing())), as_json)
+    settings = options.existing() if dry_run else options.settings()
     return run_async(_migrate(settings, as_json, dry_run=dry_run))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,8 +21,6 @@ DEMO = "demo"
 """The demo's folder below the data folder."""
 
 
-
-
 @dataclass(frozen=True, slots=True)
 class Options:
     """The global options, as given."""
@@ -33,7 +32,7 @@ class Options:
     def settings(self) -> Settings:
         """The settings of this command.
 
-        A data folder named on the command line means its embedded server, whatever database the environment names.
+        A data folder named on the command line means its embedded server and key, whatever the environment names.
 
         Raises:
             ConfigurationError: naming the setting that is wrong.
@@ -41,12 +40,21 @@ class Options:
         settings = Settings.load(file=self.config, database_url=self.database_url, data_dir=self.data_dir)
         if self.data_dir is not None and self.database_url is None:
             settings = dataclasses.replace(settings, database_url=None, listen_url=None, pooled=False)
+            settings = _with_own_keys(settings)
         return settings
 
-    def arguments(self) -> list[str]:
-        """The same options for a child's command line."""
-        given = {"--database-url": self.database_url, "--data-dir": self.data_dir, "--config": self.config}
-        return [text for name, value in given.items() if value is not None for text in (name, str(value))]
+    def for_child(self) -> tuple[list[str], dict[str, str]]:
+        """The same options for a child: arguments and environment. A URL may hold a password, so it is no argument."""
+        given = {"--config": self.config}
+        if self.database_url is None:
+            given["--data-dir"] = self.data_dir
+        arguments = [text for name, value in given.items() if value is not None for text in (name, str(value))]
+        environ = dict(os.environ)
+        if self.database_url is not None:
+            environ["TIDEMILL_DATABASE_URL"] = self.database_url
+            if self.data_dir is not None:
+                environ["TIDEMILL_DATA_DIR"] = str(self.data_dir)
+        return arguments, environ
 
     def reading(self) -> Settings:
         """The settings of a command that only looks.
@@ -63,7 +71,18 @@ class Options:
         demo = settings.data_dir / DEMO
         if self.data_dir is None and has_cluster(demo):
             click.echo(f"No database of your own here yet; showing the demo's ({demo}).", err=True)
-            return dataclasses.replace(settings, data_dir=demo)
+            return _with_own_keys(dataclasses.replace(settings, data_dir=demo))
+        return self.existing()
+
+    def existing(self) -> Settings:
+        """The settings of a command that must not make a database.
+
+        Raises:
+            NotFound: there is none here yet.
+        """
+        settings = self.settings()
+        if settings.database_url or has_cluster(settings.data_dir):
+            return settings
         raise NotFound(
             f"There is no database in {settings.data_dir} yet. Run: tidemill demo, "
             "or set TIDEMILL_DATABASE_URL to a database of yours."
@@ -71,6 +90,13 @@ class Options:
 
 
 pass_options = click.make_pass_decorator(Options)
+
+
+def _with_own_keys(settings: Settings) -> Settings:
+    """The folder's tokens are sealed with the key that lies beside them, where one does."""
+    if (settings.data_dir / "vault.key").exists():
+        return dataclasses.replace(settings, vault_keys=None)
+    return settings
 
 
 def has_cluster(data_dir: Path) -> bool:

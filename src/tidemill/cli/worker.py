@@ -82,7 +82,8 @@ async def _many(settings: Settings, options: Options, concurrency: int | None, p
 
 
 async def _run_fleet(options: Options, stop: Stop, concurrency: int | None, processes: int) -> int:
-    command = this_command(*options.arguments(), "worker", "--processes", "1", "--no-schedule")
+    arguments, environ = options.for_child()
+    command = this_command(*arguments, "worker", "--processes", "1", "--no-schedule")
     if concurrency:
         command += ["--concurrency", str(concurrency)]
-    return await Fleet(command, processes, stop).run() or stop.code
+    return await Fleet(command, processes, stop, environ).run() or stop.code

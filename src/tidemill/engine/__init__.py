@@ -1,8 +1,8 @@
 """Durable jobs in Postgres: enqueue, claim, run, finish, rescue. Knows nothing of syncs.
 
-A job's state is the table its row is in. Whoever holds ``(id, token, node)`` in ``job_lease`` may write on its behalf;
-everybody else's writes are refused by the fence. One heartbeat per process keeps all its leases; when it stops, any other
-process takes them over.
+A job's state is the table its row is in. Whoever holds ``(id, token, node)`` in ``job_lease`` may write on its
+behalf; everybody else's writes are refused by the fence. One heartbeat per process keeps all its leases; when it
+stops, any other process takes them over.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     open ──seal──▶ sealed ──drained──▶ closing ──closing job──▶ closed
       └──────────────┴─────deadline─────▶┘
 
-Every terminal path of a member (done, partial, skipped, dead, poison, cancelled) counts once, in the statement that ends
-it. At the deadline what is left is ended ``skipped``, so a batch always closes.
+Every terminal path of a member (done, partial, skipped, failed, dead, poison, cancelled) counts once, in the statement
+that ends it. At the deadline what is left is ended ``skipped``, so a batch always closes.
 """
 
 from __future__ import annotations

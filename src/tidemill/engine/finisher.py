@@ -1,4 +1,4 @@
-"""Completions collect while the previous flush is in flight: no timer, one round trip when idle, big batches under load."""
+"""Completions collect while the previous flush is in flight: one round trip when idle, big batches under load."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class Finisher:
         self._registry = registry
         self._on_lost = on_lost
         self._pending: list[Ending] = []
+        self.unwritten: set[int] = set()
+        """Jobs whose ending is not, or not known to be, in the database yet."""
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -32,6 +34,7 @@ class Finisher:
     def add(self, ending: Ending) -> None:
         """Queue an ending for the next flush."""
         self._pending.append(ending)
+        self.unwritten.add(ending.job.id)
         self._idle.clear()
         self._wake.set()
 
@@ -53,6 +56,7 @@ class Finisher:
                     self._pending = batch + self._pending
                     await asyncio.sleep(RETRY_S)
                     continue
+                self.unwritten.difference_update(e.job.id for e in batch)
                 if lost := [e for e in batch if e.job.id not in held]:
                     self._on_lost(lost)
             self._idle.set()

@@ -39,6 +39,8 @@ async def rescue_orphans(engine: Engine, db: Database) -> int:
     async def work(conn: Connection) -> int:
         jobs = [await job_of(engine, conn, row) for row in await conn.fetch(SQL.orphans, CHUNK)]
         if not jobs:
+            if await conn.fetch(SQL.orphans_cut):
+                _log.warning("silent_transaction_ended", note="its process was stopped within a statement")
             return 0
         endings = [
             Ending(job, "dead", reason="poison")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from datetime import datetime
 from typing import cast
 
@@ -38,7 +39,7 @@ async def run_job(engine: Engine, job: Job) -> Ending | None:
     timer = asyncio.timeout_at(deadline)
     try:
         async with timer:
-            outcome = await kind.handler(Context(job, engine, deadline=deadline, log=log), job.args)
+            outcome = await _undisguised(kind.handler(Context(job, engine, deadline=deadline, log=log), job.args))
     except LeaseLost as e:
         log.warning("lease_lost", error=str(e))
         return None
@@ -48,10 +49,21 @@ async def run_job(engine: Engine, job: Job) -> Ending | None:
     except TimeoutError as e:
         reason = f"timed out after {kind.timeout:g} s" if timer.expired() else _text(e)
         return _failed(job, kind, reason, log)
-    except Exception as e:  # noqa: BLE001 - whatever a handler raises is its failure, recorded and retried
+    except Exception as e:
         log.exception("job_failed")
         return _failed(job, kind, _text(e), log)
     return _ending(job, outcome)
+
+
+async def _undisguised(handler: Awaitable[Outcome | None]) -> Outcome | None:
+    """A cancelled handler ends cancelled, whatever it ran into while it cleaned up."""
+    try:
+        return await handler
+    except Exception as e:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from e
+        raise
 
 
 def _ending(job: Job, outcome: Outcome | None) -> Ending:

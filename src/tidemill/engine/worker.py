@@ -19,7 +19,7 @@ from tidemill.engine.rescue import end_overdue_batch, job_of, rescue_orphans
 from tidemill.engine.runner import run_job
 from tidemill.engine.statements import SQL
 from tidemill.errors import DatabaseUnavailable
-from tidemill.postgres import Database
+from tidemill.postgres import Connection, Database, Record
 
 if TYPE_CHECKING:
     from tidemill.postgres import Listener
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 POLL_S = 1.0
 POLL_DEAF_S = 0.25
 MOST_CLAIMED = 500
+LOST_ANSWER_S = 120.0
+"""For how long a claim whose answer was lost may still be under way on the server: twice a statement's time-out."""
 CHANNEL = "tidemill_job"
 
 _log = structlog.get_logger("tidemill.engine")
@@ -73,6 +75,8 @@ class Worker:
         self.node = Node(control, ttl=lease_ttl)
         self._finisher = Finisher(control, engine.registry, on_lost=self._report_lost)
         self._tasks: dict[asyncio.Task[None], str] = {}
+        self._held: set[int] = set()
+        self._in_doubt_until = dict.fromkeys(self._queues, 0.0)
         self._running = dict.fromkeys(self._queues, 0)
         self._wakes: dict[str, asyncio.Event] = {queue: asyncio.Event() for queue in self._queues}
         self._stopping = asyncio.Event()
@@ -165,18 +169,29 @@ class Worker:
     async def _claim(self, queue: str, free: int) -> int:
         try:
             async with self._control.connection() as conn:
-                rows = await conn.fetch(SQL.claim, self._engine.names.queue(queue), self.node.id, free)
+                rows = await self._claimed(conn, queue)
+                rows += await conn.fetch(SQL.claim, self._engine.names.queue(queue), self.node.id, free)
                 jobs = [await job_of(self._engine, conn, row) for row in rows]
         except DatabaseUnavailable as e:
             _log.warning("claim_waits_for_database", error=str(e))
+            self._in_doubt_until[queue] = asyncio.get_running_loop().time() + LOST_ANSWER_S
             return 0
         # DELETE … RETURNING answers in physical order.
         for job, _ in sorted(zip(jobs, rows, strict=True), key=lambda pair: (pair[1]["rank"], pair[0].id)):
             task = asyncio.create_task(self._run(job), name=f"job {job.id}")
+            self._held.add(job.id)
+            task.add_done_callback(lambda _, job=job.id: self._held.discard(job))
             self._tasks[task] = queue
             self._running[queue] += 1
             task.add_done_callback(self._reap)
         return len(rows)
+
+    async def _claimed(self, conn: Connection, queue: str) -> list[Record]:
+        """Jobs that an earlier claim took without our hearing of it."""
+        if asyncio.get_running_loop().time() >= self._in_doubt_until[queue]:
+            return []
+        known = self._held | self._finisher.unwritten
+        return await conn.fetch(SQL.claimed, self._engine.names.queue(queue), self.node.id, list(known))
 
     def _reap(self, task: asyncio.Task[None]) -> None:
         queue = self._tasks.pop(task)
@@ -201,6 +216,8 @@ class Worker:
             if self.node.id != job.node or self.node.safe_s <= 0:
                 return  # the lease is lost or about to be: rescue owns the job now
             ending = Ending(job, "release")
+        if self.node.id != job.node:
+            return  # given up and reported with all others of its incarnation
         if ending is None:
             self.lost += 1
         else:

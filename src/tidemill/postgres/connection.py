@@ -128,6 +128,9 @@ def is_connection_failure(error: Exception) -> bool:
         return True
     if isinstance(error, asyncpg.InterfaceError):
         return "connection is closed" in str(error)
+    if isinstance(error, asyncpg.InternalClientError):
+        # A connection that the server has told of its end, used before the socket is closed.
+        return "cannot switch to state" in str(error)
     return isinstance(error, _AMBIGUOUS) and _was_raised_by_asyncpg(error)
 
 

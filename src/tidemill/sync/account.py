@@ -17,7 +17,7 @@ from tidemill.sync.outcomes import Verdict, account_status, step_verdict, time_b
 from tidemill.sync.runs import STEPS, Step
 from tidemill.sync.statements import SQL
 from tidemill.sync.steps import READERS
-from tidemill.sync.work import Report, Work, Write
+from tidemill.sync.work import Progress, Report, Work, Write
 from tidemill.vault import Aad, Secret, Vault, VaultError
 
 KIND = "sync_account"
@@ -64,7 +64,7 @@ class AccountSync:
             try:
                 token = Secret(self.vault.open(opened["sealed"], token_aad(opened["workspace_id"], opened["token_id"])))
             except VaultError as e:
-                ctx.log.error("token_unreadable", account=str(account), error=str(e))
+                ctx.log.error("token_unreadable", account=str(account), error=str(e))  # noqa: TRY400 - it says all
                 await _end_rows(ctx, run, account, "failed", "token_unreadable", str(e))
                 return Fail("token_unreadable")
             work = Work(
@@ -78,7 +78,8 @@ class AccountSync:
                 http=self.http,
                 scopes=scopes,
                 token=token,
-                token_version=opened["token_version"],
+                token_key=(opened["token_id"], opened["token_version"]),
+                user_must_act=opened["token_status"] == "user_action",  # noqa: S105
                 deadline=deadline,
             )
             while todo:
@@ -116,26 +117,30 @@ class AccountSync:
     ) -> Verdict:
         """Run one step to its final row. What was read is committed batch by batch, the last with the row."""
         reader = READERS[step]
-        report = Report.resume(reader.counts, earlier)
+        report = reader.report(earlier)
         if step in disabled:
             verdict = Verdict("skipped", "permission")
             await self._end(work, step, rest, report, verdict, None, None)
             return verdict
         pending: Write | None = None
+        kept = progress = report.progress()
         error: ProviderError | None = None
         renewed = False
         while True:
             try:
                 async for write in reader.read(work, report):
                     if pending is not None:
-                        await _commit(work, step, report, pending)
-                    pending = write
+                        await _commit(work, step, progress, pending)
+                        kept = progress
+                    pending, progress = write, report.progress()
                 verdict = step_verdict(None, wrote=report.wrote, missing=report.missing)
             except TimeBudgetSpent:
                 verdict = time_budget_verdict(wrote=report.wrote)
             except ProviderError as e:
                 if e.kind is ErrorKind.TOKEN_INVALID and not renewed and await self._renewed(work):
                     renewed = True
+                    # What is pending may be half an observation, and a slot takes only one: it is read again, whole.
+                    pending, progress, report = None, kept, reader.report(kept.metadata)
                     continue
                 error = e
                 verdict = step_verdict(e, wrote=report.wrote)
@@ -171,9 +176,13 @@ class AccountSync:
                 await pending(conn)
             if verdict.reason in ("token_invalid", "user_action"):
                 status = "invalid" if verdict.reason == "token_invalid" else "user_action"
-                told = await conn.fetchrow(SQL.token_trouble, work.account, status, error.message if error else None)
+                told = await conn.fetchrow(
+                    SQL.token_trouble, work.account, status, error.message if error else None, *work.token_key
+                )
             elif verdict.reason == "permission" and verdict.status == "failed":
                 await conn.execute(SQL.disable_step, work.account, step)
+            elif work.user_must_act and verdict.status == "completed" and metadata["api_calls"]:
+                await conn.execute(SQL.token_works, work.account)
             await conn.execute(
                 SQL.step_end,
                 work.run,
@@ -196,17 +205,17 @@ class AccountSync:
     async def _renewed(self, work: Work) -> bool:
         """Whether the token was replaced while we used the old one; then the work goes on with the new one."""
         row = await work.ctx.db.fetchrow(SQL.token, work.account)
-        if row is None or row["version"] == work.token_version:
+        if row is None or (row["id"], row["version"]) == work.token_key:
             return False
         work.token = Secret(self.vault.open(row["sealed"], token_aad(work.workspace, row["id"])))
-        work.token_version = row["version"]
+        work.token_key = (row["id"], row["version"])
         return True
 
 
-async def _commit(work: Work, step: Step, report: Report, write: Write) -> None:
+async def _commit(work: Work, step: Step, progress: Progress, write: Write) -> None:
     async with work.ctx.transaction() as conn:
         await write(conn)
-        await conn.execute(SQL.step_progress, work.run, work.account, step, report.counts)
+        await conn.execute(SQL.step_progress, work.run, work.account, step, progress.metadata, progress.error)
 
 
 async def _end_rows(ctx: Context, run: UUID, account: UUID, status: str, reason: str, error: str | None = None) -> None:
@@ -220,7 +229,7 @@ def _unfit(opened: Record, blocks: dict[str, tuple[float, str]]) -> str | None:
         return "inactive"
     if not opened["live"]:
         return "token_expired"
-    if opened["token_status"] == "invalid":
+    if opened["token_status"] == "invalid":  # noqa: S105
         return "token_invalid"
     if blocks:
         return "user_action" if any(reason == "user_action" for _, reason in blocks.values()) else "rate_limited"

@@ -36,6 +36,7 @@ CHUNK = 500
 MOST_RESULTS = 100
 """Accounts listed in ``system_job_logs.metadata.results``, the worst first; the rest by query of ``sync_logs``."""
 GROUP_POLL_S = 0.2
+OVERDUE_POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,11 +126,15 @@ class ScheduledSync:
                     await advance_batch(conn, batch, {**cursor, "rested": wait.reason == "pause between groups"})
                     return wait
                 after = UUID(cursor["after"]) if "after" in cursor else None
-                rows = await conn.fetch(SQL.select_accounts, after, slot, page)
-                if rows:
-                    await advance_batch(conn, batch, {"after": str(rows[-1]["id"]), "rested": False})
+                if after is None and await conn.fetchval(SQL.run_overdue, batch):
+                    return Snooze(OVERDUE_POLL_S, "an older run is being ended")
+                found = await conn.fetch(SQL.select_accounts, after, slot, page + 1)
+                if rows := found[:page]:
+                    # After a group in which nobody could be synced there is nothing to rest from.
+                    idle = all(row["unfit"] for row in rows)
+                    await advance_batch(conn, batch, {"after": str(rows[-1]["id"]), "rested": idle})
                     await self._add(ctx, conn, rows, run=run, batch=batch, slot=slot, trigger=args["trigger"])
-                if len(rows) < page:
+                if len(found) <= page:  # the one more says whether a page follows, so none rests after the last
                     await seal_batch(conn, batch)
                     return Done()
 

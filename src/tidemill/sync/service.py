@@ -149,10 +149,11 @@ class Sync:
         loop = asyncio.get_running_loop()
         until, pause = loop.time() + seconds, _FIRST_LOOK_S
         while True:
-            state = await self.state(run_id)
+            # Looking whether it has ended is cheap; counting what it came to is not, so that is done once.
+            ended = await self.engine.db.fetchval(SQL.run_ended, run_id)
             left = until - loop.time()
-            if state is None or state.final or left <= 0:
-                return state
+            if ended is None or ended or left <= 0:
+                return await self.state(run_id)
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 1.5, _LAST_LOOK_S)
 

@@ -18,6 +18,8 @@ from tidemill.vault import Secret
 Write = Callable[[Connection], Awaitable[None]]
 """Something read, ready to be written in a fenced transaction."""
 
+_GONE = "gone"
+
 
 @dataclass(slots=True, kw_only=True)
 class Work:
@@ -27,7 +29,8 @@ class Work:
         ctx: the engine's side: fence, log.
         run, slot, account, workspace: which run of which account.
         watermark: publishing time up to which the posts are known.
-        token, token_version: the opened token; replaced once if a refresh overtook us.
+        token, token_key: the opened token, and its id and version; replaced if a refresh or a new consent overtook us.
+        user_must_act: whether the provider's last word was that the account's owner has to act.
         deadline: ``time.monotonic()`` at which the account's time budget is spent.
     """
 
@@ -41,7 +44,8 @@ class Work:
     http: HttpClient
     scopes: Scopes
     token: Secret
-    token_version: int
+    token_key: tuple[UUID, int]
+    user_must_act: bool
     deadline: float
     tally: Tally = field(default_factory=Tally)
 
@@ -72,19 +76,29 @@ class Report:
         counts: the step's keys of ``sync_logs.metadata``.
         wrote: whether anything of it was got.
         missing: objects that were asked for and not got.
+        gone: how many of them the provider no longer has, so that nobody will ask for them again.
         miss: the first of their errors, to be shown.
     """
 
     counts: dict[str, int]
     wrote: bool = False
     missing: int = 0
+    gone: int = 0
     miss: ProviderError | None = None
 
     @classmethod
-    def resume(cls, keys: tuple[str, ...], earlier: dict[str, Any] | None) -> Report:
-        """A report that goes on where an earlier attempt was interrupted."""
-        counts = {key: int((earlier or {}).get(key, 0)) for key in keys}
-        return cls(counts, wrote=any(counts.values()))
+    def resume(cls, keys: tuple[str, ...], earlier: dict[str, Any] | None, *, from_start: bool) -> Report:
+        """A report that goes on where ``earlier``'s :meth:`progress` ended.
+
+        Args:
+            keys: the step's counts.
+            earlier: None for a first attempt.
+            from_start: the step reads everything again, and so counts it again.
+        """
+        before = {key: int((earlier or {}).get(key, 0)) for key in (*keys, _GONE)}
+        gone = 0 if from_start else before[_GONE]
+        counts = {key: 0 if from_start else before[key] for key in keys}
+        return cls(counts, wrote=any(before.values()), missing=gone, gone=gone)
 
     def add(self, key: str, n: int) -> None:
         """Count ``n`` more."""
@@ -94,5 +108,18 @@ class Report:
     def missed(self, batch: Batch) -> None:
         """Take over a batch's misses."""
         self.missing += len(batch.misses)
+        self.gone += len(batch.deletes)
         if batch.misses and self.miss is None:
             self.miss = batch.misses[0].error
+
+    def progress(self) -> Progress:
+        """How far it is now, to be committed together with the data handed out last."""
+        return Progress({**self.counts, _GONE: self.gone}, str(self.miss) if self.miss else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a later attempt is told: ``sync_logs.metadata``, and the first miss."""
+
+    metadata: dict[str, int]
+    error: str | None

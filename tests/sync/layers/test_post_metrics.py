@@ -237,7 +237,7 @@ async def test_two_writers_of_the_same_posts_agree_whoever_is_first(shared: Data
             pid = await conn.fetchval("select pg_backend_pid()")
             waiting = asyncio.create_task(other.write(slot(1), *[PostObservation(p, 20) for p in reversed(posts)]))
             async with asyncio.timeout(30), shared.connection() as watcher:
-                while not await watcher.fetchval(  # noqa: ASYNC110 - Postgres sends no signal when a backend waits
+                while not await watcher.fetchval(
                     "select wait_event_type = 'Lock' from pg_stat_activity where pid = $1", pid
                 ):
                     await asyncio.sleep(0.01)

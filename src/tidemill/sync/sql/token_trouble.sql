@@ -1,8 +1,15 @@
--- Called by: an account's job when the provider refuses the token or asks for its user. Index: primary key.
--- Fence: the caller's transaction. Answers a row only if the tenant is to be told now: once until connected again.
--- Parameters: account, token_status, reason.
+-- Called by: an account's job when the provider refuses the token or asks for its user. Index: primary key;
+-- idx_workspace_threads_tokens_primary.
+-- Fence: the caller's transaction; nothing is marked once another token has taken the place of the refused one.
+-- Answers a row only if the tenant is to be told now: once until connected again.
+-- Parameters: account, token_status, reason; id and version of the token.
 with before as (
-  select id, reauth_told_at from public.workspace_threads_accounts where id = $1 for no key update
+  select a.id, a.reauth_told_at
+  from public.workspace_threads_accounts a
+  join public.workspace_threads_tokens t
+    on t.workspace_threads_account_id = a.id and t.is_primary and t.revoked_at is null
+  where a.id = $1 and t.id = $4 and t.version = $5
+  for no key update of a, t
 ), marked as (
   update public.workspace_threads_accounts a
   set token_status = $2, token_status_at = tidemill.now(), token_status_reason = $3,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from tidemill.sync.runs import Step
 from tidemill.sync.steps.account_insights import read_account_insights
@@ -16,14 +17,25 @@ __all__ = ["READERS", "Reader"]
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How a step reads, and which counts it keeps in ``sync_logs.metadata``."""
+    """How a step reads.
+
+    Attributes:
+        read: hands out what is to be written.
+        counts: what it keeps in ``sync_logs.metadata``.
+        from_start: whether a repeated attempt reads everything again, not only what is left.
+    """
 
     read: Callable[[Work, Report], AsyncGenerator[Write]]
     counts: tuple[str, ...]
+    from_start: bool = False
+
+    def report(self, earlier: dict[str, Any] | None) -> Report:
+        """A report to begin with, given the ``sync_logs.metadata`` of an interrupted attempt."""
+        return Report.resume(self.counts, earlier, from_start=self.from_start)
 
 
 READERS: dict[Step, Reader] = {
-    "sync_posts": Reader(read_posts, ("posts_synced",)),
+    "sync_posts": Reader(read_posts, ("posts_synced",), from_start=True),
     "sync_metrics": Reader(read_metrics, ("metrics_updated",)),
     "sync_account_insights": Reader(read_account_insights, ("insights_synced",)),
 }

@@ -1,0 +1,7 @@
+"""The demo's SQL."""
+
+from __future__ import annotations
+
+from tidemill.postgres import Statements
+
+SQL = Statements("tidemill.cli.demo.sql")

@@ -1,0 +1,2 @@
+-- Called by: doctor. Parameters: none.
+select current_setting('server_version_num')
