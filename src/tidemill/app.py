@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from tidemill.connectors import HttpClient, Limits
 from tidemill.connectors.threads import ThreadsConnector
 from tidemill.engine import Engine, Registry, Schedule, Schedules, Worker
 from tidemill.errors import SchemaOutOfDate
-from tidemill.postgres import Database, Listener, check, embedded, migrate
+from tidemill.postgres import Database, Listener, check, database_url, migrate
 from tidemill.settings import Settings
 from tidemill.sync import QUEUE, FleetGate, Sync
 from tidemill.vault import Keyring, Vault
@@ -42,11 +41,13 @@ class Tidemill:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings, *, name: str = "tidemill") -> AsyncGenerator[Tidemill]:
+    async def open(
+        cls, settings: Settings, *, name: str = "tidemill", limits: Limits | None = None
+    ) -> AsyncGenerator[Tidemill]:
         """Connect everything, and take it down again at the end.
 
         The embedded server is started where the settings name no database, and its schema is brought up to date; a
-        database of yours is only checked.
+        database of yours is only checked. ``limits`` replaces what the settings allow calls to providers.
 
         Raises:
             DatabaseUnavailable: when Postgres cannot be reached or started.
@@ -66,7 +67,7 @@ class Tidemill:
             registry = Registry()
             engine = Engine(db, registry)
             gate = FleetGate(engine.scopes)
-            limits = Limits(calls_in_flight=settings.sync_calls_in_flight)
+            limits = limits or Limits(calls_in_flight=settings.sync_calls_in_flight)
             http = await stack.enter_async_context(await HttpClient.open(gate=gate, limits=limits))
             connector = ThreadsConnector.load(settings)
             sync = Sync(engine, connector=connector, http=http, gate=gate, vault=vault, settings=settings)
@@ -106,19 +107,6 @@ class Tidemill:
                 lease_ttl=settings.lease_ttl_s,
                 schedules=self.schedules,
             )
-
-
-@asynccontextmanager
-async def database_url(settings: Settings) -> AsyncGenerator[str]:
-    """The database of the settings, or the embedded one, kept for the length of the block."""
-    if settings.database_url:
-        yield settings.database_url
-        return
-    server = await asyncio.to_thread(embedded.attach, settings.data_dir)
-    try:
-        yield server.url
-    finally:
-        server.release()
 
 
 async def _ready_schema(settings: Settings, url: str) -> None:

@@ -23,7 +23,9 @@ def _leaves(node: click.Command, path: tuple[str, ...] = ()) -> list[tuple[str, 
     if not isinstance(node, click.Group):
         return [path]
     own = [path] if path else []
-    return own + [leaf for name, child in node.commands.items() for leaf in _leaves(child, (*path, name))]
+    ctx = click.Context(node)
+    children = [(name, node.get_command(ctx, name)) for name in node.list_commands(ctx)]
+    return own + [leaf for name, child in children if child for leaf in _leaves(child, (*path, name))]
 
 
 @pytest.mark.parametrize("path", _leaves(group), ids=" ".join)

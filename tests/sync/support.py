@@ -299,9 +299,7 @@ async def world(
                 vault_keys=VAULT_KEYS,
                 **settings,
             )
-            async with Tidemill.open(chosen, name="tidemill tests") as app:
-                app.http.limits = limits or Limits(backoff_s=0.005)
-                app.http.timeout = app.http.timeout_within(app.http.limits.total_s)
+            async with Tidemill.open(chosen, name="tidemill tests", limits=limits or Limits(backoff_s=0.005)) as app:
                 user, workspace = uuid4(), uuid4()
                 await app.db.execute("insert into auth.users (id, email) values ($1, $2)", user, f"{user}@example.com")
                 made = World(sim, app, logs, workspace, user, now=start)

@@ -49,6 +49,7 @@ async def _accounts(settings: Settings, workspace: str | None, most: int, as_jso
                 for row in rows
             ),
             right=("followers", "posts"),
+            whole=True,
         )
         if len(rows) == most:
             click.echo(f"The first {most} are shown; -n shows more.", err=True)

@@ -54,8 +54,13 @@ def print_json(value: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
-def print_rows(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> None:
-    """A table on a terminal; lines of tab-separated fields below a line of headings anywhere else."""
+def print_rows(
+    headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = (), whole: bool = False
+) -> None:
+    """A table on a terminal; lines of tab-separated fields below a line of headings anywhere else.
+
+    ``whole`` leaves a line that is too long for the window to the terminal: an id cut in two cannot be copied.
+    """
     shown = [[_cell(value) for value in row] for row in rows]
     if not sys.stdout.isatty():
         click.echo("\t".join(headings))
@@ -69,9 +74,10 @@ def print_rows(headings: Sequence[str], rows: Iterable[Sequence[object]], *, rig
     for row in shown:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
     console = out()
-    # A line too long for the window is wrapped by the terminal: cells cut up could not be copied.
-    wanted = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
-    console.print(table, width=max(wanted, console.width), crop=False, soft_wrap=True)
+    if whole:
+        wanted = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
+        console = Console(file=sys.stdout, highlight=False, width=max(wanted, console.width))
+    console.print(table)
 
 
 def _cell(value: object) -> str:

@@ -106,6 +106,7 @@ def print_runs(rows: list[Record]) -> None:
             for row in rows
         ),
         right=("took", "accounts", "ok", "error", "skipped"),
+        whole=True,
     )
 
 
@@ -126,4 +127,5 @@ def _print_steps(rows: list[Record]) -> None:
             for row in rows
         ),
         right=("took",),
+        whole=True,
     )

@@ -5,32 +5,36 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable, Sequence
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import cast
 
 import click
 
-from tidemill.cli.accounts import accounts
-from tidemill.cli.cron import cron
-from tidemill.cli.demo import demo
-from tidemill.cli.doctor import doctor
 from tidemill.cli.exits import Exit, exit_code
-from tidemill.cli.logs import logs
-from tidemill.cli.migrate import migrate
 from tidemill.cli.options import Options
-from tidemill.cli.run import run
-from tidemill.cli.serve import serve
-from tidemill.cli.simulator import simulator
 from tidemill.cli.tether import tether
-from tidemill.cli.up import up
-from tidemill.cli.worker import worker
 from tidemill.errors import DatabaseUnavailable, TidemillError
 from tidemill.logging import redact
+
+COMMANDS = ("accounts", "cron", "demo", "doctor", "logs", "migrate", "run", "serve", "simulator", "up", "worker")
+
+
+class _Tree(click.Group):
+    """Each command is imported when it is asked for: the server's rooms need a second that ``--version`` does not."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return getattr(import_module(f"tidemill.cli.{cmd_name}"), cmd_name)
 
 
 @click.group(
     name="tidemill",
+    cls=_Tree,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start here: tidemill demo",
 )
@@ -60,10 +64,6 @@ def tidemill(
     if tethered:
         tether()
     ctx.obj = Options(database_url, data_dir, config)
-
-
-for _command in (accounts, cron, demo, doctor, logs, migrate, run, serve, simulator, up, worker):
-    tidemill.add_command(_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

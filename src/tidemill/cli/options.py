@@ -11,10 +11,9 @@ from pathlib import Path
 
 import click
 
-from tidemill.app import database_url
 from tidemill.cli.exits import NotFound
 from tidemill.errors import SchemaOutOfDate
-from tidemill.postgres import Database, check
+from tidemill.postgres import Database, check, database_url
 from tidemill.settings import Settings
 
 DEMO = "demo"

@@ -9,10 +9,11 @@ import click
 import structlog
 
 from tidemill import logging
-from tidemill.app import Tidemill, database_url
+from tidemill.app import Tidemill
 from tidemill.cli.fleet import Fleet, this_command
 from tidemill.cli.options import Options, pass_options
 from tidemill.cli.running import Stop, run_async, stopping
+from tidemill.postgres import database_url
 from tidemill.settings import Settings
 
 _log = structlog.get_logger("tidemill.cli")

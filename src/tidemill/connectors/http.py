@@ -94,6 +94,9 @@ class HttpClient:
             headers={"Accept": "application/json", "User-Agent": "tidemill"},
             trust_env=proxy_from_env,
         )
+        # aiohttp would by itself repeat a GET whose pooled connection breaks: past gate, tally and deadline.
+        # It has no public switch for that; a test counts what arrives.
+        session._retry_connection = False  # pyright: ignore[reportPrivateUsage]
         return cls(session, gate or MemoryGate(), limits or Limits())
 
     async def close(self) -> None:

@@ -12,7 +12,7 @@ import structlog
 from tidemill.engine.engine import Engine
 from tidemill.engine.finish import Ending
 from tidemill.engine.finisher import Finisher
-from tidemill.engine.housekeeping import EVERY_S, keep_house
+from tidemill.engine.housekeeping import POSTPONED_S, keep_house
 from tidemill.engine.job import Job
 from tidemill.engine.node import Node
 from tidemill.engine.rescue import end_overdue_batch, job_of, rescue_orphans
@@ -231,11 +231,12 @@ class Worker:
 
     async def _keep_house(self) -> None:
         while True:
+            pause = POSTPONED_S
             try:
-                await keep_house(self._control)
+                pause = await keep_house(self._control)
             except DatabaseUnavailable as e:
                 _log.warning("housekeeping_waits_for_database", error=str(e))
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(pause)
 
     async def _upkeep(self) -> None:
         interval = min(POLL_S, self.node.ttl / 5)

@@ -8,6 +8,7 @@ from tidemill.postgres.migrate import Migration, MigrationFailed, MigrationState
 from tidemill.postgres.pool import Database
 from tidemill.postgres.session import tenant_session
 from tidemill.postgres.statements import Statements
+from tidemill.postgres.url import database_url
 
 __all__ = [
     "Connection",
@@ -20,6 +21,7 @@ __all__ = [
     "Statements",
     "check",
     "connect",
+    "database_url",
     "export",
     "migrate",
     "plan",

@@ -1,2 +1,2 @@
--- Called by: housekeeping. Index: none. Fence: safe beside any number of others; waits two seconds for a lock at most.
+-- Called by: housekeeping. Index: none. Fence: safe beside any number of others; waits half a second for a lock at most.
 select parent::text as parent, partition, outcome from tidemill.ensure_partitions()

@@ -269,7 +269,7 @@ create or replace function tidemill.ensure_partitions(ahead interval default '1 
 returns table (parent text, partition text, outcome text)
 language plpgsql security definer
 set search_path = ''
-set lock_timeout = '2s'
+set lock_timeout = '500ms' -- below deadlock_timeout: in a deadlock it is this that gives way, never a tenant's work
 as $$
 -- Makes the months (UTC) from the current one to that of now + ahead. Only a month that is missing takes locks, briefly: attaching
 -- lets writers of the parent go on, but the foreign key needs its target for a moment. That target is locked first: taken last,
