@@ -20,6 +20,7 @@ _LOCKS: dict[str, tuple[str, range | None]] = {
     "finishing a job": ("lock table tidemill.job_run in share mode", None),
     "ending a step": ("lock table public.sync_logs in share mode", range(3, 20)),
     "finishing an account": ("lock table tidemill.job_run in share mode", range(8, 20)),
+    "counting an account": ("select from tidemill.batch where state = 'sealed' for update", range(3, 12)),
     "closing": ("select from public.system_job_logs where status = 'running' for update", range(3, 20)),
 }
 MOMENTS = tuple(_LOCKS)

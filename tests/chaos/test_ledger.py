@@ -96,7 +96,8 @@ async def test_what_a_job_writes_is_written_exactly_once(db: Database, seed: int
 
 async def _left(db: Database) -> str:
     rows = await db.fetch(
-        "select 'ready' as at, id, attempt, crashes, null::bigint as node, null::timestamptz as until from tidemill.job_ready"
+        "select 'ready' as at, id, attempt, crashes, null::bigint as node, null::timestamptz as until"
+        " from tidemill.job_ready"
         " union all select 'delayed', id, attempt, crashes, null, run_at from tidemill.job_delayed"
         " union all select 'leased', l.id, attempt, crashes, l.node, n.expires_at"
         " from tidemill.job_lease l left join tidemill.node n on n.id = l.node limit 20"

@@ -273,7 +273,7 @@ class Worker:
     def _abandon(self, why: str) -> None:
         if self._tasks:
             self.lost += len(self._tasks)
-            _log.warning("leases_lost", jobs=len(self._tasks), why=why, note="their handlers are stopped")
+            _log.warning("leases_lost", jobs=sorted(self._held), why=why, note="their handlers are stopped")
         self.node.forsake()
         for task in self._tasks:
             task.cancel()

@@ -20,6 +20,9 @@ COMMAND_TIMEOUT = 60.0
 """Seconds a statement may take unless its caller says otherwise."""
 CONNECT_TIMEOUT = 10.0
 """Seconds one attempt to connect may take."""
+IDLE_TRANSACTION_S = 15
+"""Seconds after which Postgres ends a transaction whose process fell silent, and frees what it locked. Nothing of ours waits
+for anybody else inside a transaction. Not sent to a pooler, which sets its own."""
 PATIENCE = 3.0
 """Seconds over which a refused connection is tried again: what a restart of the server takes, with room."""
 
@@ -172,7 +175,9 @@ async def connect(
         ConfigurationError: when the URL makes no sense.
     """
     # A pooler refuses start-up parameters that it does not track, so jit can be turned off on direct connections only.
-    settings = {"application_name": name} if pooled else {"application_name": name, "jit": "off"}
+    settings = {"application_name": name}
+    if not pooled:
+        settings |= {"jit": "off", "idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_S}s"}
     loop = asyncio.get_running_loop()
     give_up = loop.time() + patience
     delay = 0.02
