@@ -9,13 +9,15 @@ from typing import Self
 from tests.chaos.processes import until
 from tidemill.postgres import Connection, Database, connect
 
-# What to lock, and how many steps' rows must be final before that; None: from the start, before the run is triggered.
-_LOCKS: dict[str, tuple[str, range | None]] = {
+_MEASURING = "select exists (select from sync_logs where status = 'running' and job_type = 'sync_metrics')"
+
+# What to lock, and when: once so many steps' rows are final, or a query says so; None: before the run is triggered.
+_LOCKS: dict[str, tuple[str, range | str | None]] = {
     "opening": ("lock table public.system_job_logs in share mode", None),
     "fanning out": ("lock table public.sync_logs in share mode", None),
     "writing posts": ("lock table public.workspace_threads_posts in share mode", None),
     "writing snapshots": ("lock table public.workspace_threads_post_metrics in share mode", None),
-    "writing snapshots of known posts": ("select from public.workspace_threads_posts for update", None),
+    "writing snapshots of known posts": ("select from public.workspace_threads_posts for update", _MEASURING),
     "writing insights": ("lock table public.workspace_threads_account_insights in share mode", None),
     "finishing a job": ("lock table tidemill.job_run in share mode", None),
     "ending a step": ("lock table public.sync_logs in share mode", range(3, 20)),
@@ -32,14 +34,14 @@ class Held:
     def __init__(self, db: Database, moment: str, rng: random.Random) -> None:
         self._db = db
         self._moment = moment
-        self._lock, steps = _LOCKS[moment]
-        self._steps = rng.choice(steps) if steps else None
+        self._lock, self._when = _LOCKS[moment]
+        self._steps = rng.choice(self._when) if isinstance(self._when, range) else 0
         self._holder: Connection | None = None
 
     async def reached(self) -> None:
         """Wait until the run stands still at the moment."""
-        if self._steps is not None:
-            await until(self._so_far, what=f"{self._steps} steps ended", pause=0.002)
+        if self._when is not None:
+            await until(self._so_far, what=f"the time for {self._moment!r}", pause=0.002)
             await self._take()
         await until(self._someone_waits, what=f"a stop at {self._moment!r}", pause=0.002)
 
@@ -49,6 +51,8 @@ class Held:
         await self._holder.execute(self._lock)
 
     async def _so_far(self) -> bool:
+        if isinstance(self._when, str):
+            return await self._db.fetchval(self._when)
         return await self._db.fetchval(
             "select count(*) >= $1 from sync_logs l join system_job_logs r on r.id = l.run_id"
             " where r.status = 'running' and l.status not in ('pending', 'running')",
@@ -62,7 +66,7 @@ class Held:
         )
 
     async def __aenter__(self) -> Self:
-        if self._steps is None:
+        if self._when is None:
             await self._take()
         return self
 

@@ -21,8 +21,8 @@ COMMAND_TIMEOUT = 60.0
 CONNECT_TIMEOUT = 10.0
 """Seconds one attempt to connect may take."""
 IDLE_TRANSACTION_S = 15
-"""Seconds after which Postgres ends a transaction whose process fell silent, and frees what it locked. Nothing of ours waits
-for anybody else inside a transaction. Not sent to a pooler, which sets its own."""
+"""Seconds after which Postgres ends a transaction whose process fell silent, and frees what it locked: nothing of ours
+waits for anybody else inside a transaction. Not sent to a pooler, which has settings of its own."""
 PATIENCE = 3.0
 """Seconds over which a refused connection is tried again: what a restart of the server takes, with room."""
 
