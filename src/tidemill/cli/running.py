@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Generator
@@ -26,6 +27,16 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     import uvloop
 
     return uvloop.new_event_loop
+
+
+def spare_the_collector() -> None:
+    """For a process that does nothing but work: what lives as long as it does is not searched for garbage again.
+
+    Measured on a sync of 200 accounts: a sixth of the worker's CPU went into looking through modules and caches.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
 
 
 class Stop(asyncio.Event):

@@ -12,7 +12,7 @@ from tidemill import logging
 from tidemill.app import Tidemill
 from tidemill.cli.fleet import Fleet, this_command
 from tidemill.cli.options import Options, pass_options
-from tidemill.cli.running import Stop, run_async, stopping
+from tidemill.cli.running import Stop, run_async, spare_the_collector, stopping
 from tidemill.postgres import database_url
 from tidemill.settings import Settings
 
@@ -43,6 +43,7 @@ def worker(options: Options, concurrency: int | None, processes: int, no_schedul
 async def work(app: Tidemill, stop: asyncio.Event, concurrency: int | None) -> None:
     """A worker in this process until ``stop`` is set."""
     async with app.worker(accounts_at_once=concurrency) as running:
+        spare_the_collector()
         task = asyncio.create_task(running.run(), name="worker")
         watched = {
             task,
