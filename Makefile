@@ -14,7 +14,7 @@ demo: $(READY) ## sync 60 simulated accounts on an embedded Postgres; ONCE=1 sto
 
 test: lint ## lint, then every test but the long fault runs
 	scripts/debian-packages
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: $(READY) ## style, format, types, floors
 	$(BIN)/ruff check
