@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.cli.support import environ
 from tidemill.cli import main
@@ -14,10 +16,14 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
-def _collector() -> Iterator[None]:
-    """A worker tunes the garbage collector of its process; here that is the tests' own."""
-    threshold = gc.get_threshold()
+def _process_as_it_was() -> Iterator[None]:
+    """A command configures its process (logs, collector); here that process is the tests' own."""
+    root = logging.getLogger()
+    handlers, level, threshold = root.handlers[:], root.level, gc.get_threshold()
     yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
     gc.set_threshold(*threshold)
     gc.unfreeze()
 
