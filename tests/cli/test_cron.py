@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,9 @@ def cron_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     account: dict[str, Any] = {}
     if os.geteuid() == 0:
         account = {"user": "postgres", "group": "postgres"}
-        for parent in (folder, folder.parent, folder.parent.parent):
+        for parent in (folder, *folder.parents):
+            if parent == Path(tempfile.gettempdir()):
+                break
             parent.chmod(parent.stat().st_mode | 0o011)
         import shutil
 
