@@ -29,6 +29,7 @@ from tests.postgres.support import (
 from tidemill.errors import ConfigurationError, DatabaseUnavailable
 from tidemill.postgres import Database, embedded
 from tidemill.postgres.embedded import EmbeddedServer
+from tidemill.postgres.home import Home
 
 
 @pytest.fixture
@@ -258,6 +259,7 @@ def test_an_initdb_that_fails_is_unavailable_and_says_why(folder: Path):
     done = subprocess.run([sys.executable, "-c", limited, str(folder)], capture_output=True, text=True, cwd="/")
     assert "DatabaseUnavailable: initdb failed" in done.stderr
     assert "File too large" in done.stderr
+    until(lambda: not Home(folder).is_kept())
     with attach(folder) as server:  # and it is not held against the folder
         assert is_reachable(server.url)
 
