@@ -74,8 +74,8 @@ class Worker:
         self._schedules = schedules
         self.node = Node(control, ttl=lease_ttl)
         self._finisher = Finisher(control, engine.registry, on_lost=self._report_lost)
-        self._tasks: dict[asyncio.Task[None], str] = {}
-        self._held: set[int] = set()
+        self._tasks: dict[asyncio.Task[None], tuple[str, int]] = {}
+        """What runs here, of which queue and job."""
         self._in_doubt_until = dict.fromkeys(self._queues, 0.0)
         self._running = dict.fromkeys(self._queues, 0)
         self._wakes: dict[str, asyncio.Event] = {queue: asyncio.Event() for queue in self._queues}
@@ -179,9 +179,7 @@ class Worker:
         # DELETE … RETURNING answers in physical order.
         for job, _ in sorted(zip(jobs, rows, strict=True), key=lambda pair: (pair[1]["rank"], pair[0].id)):
             task = asyncio.create_task(self._run(job), name=f"job {job.id}")
-            self._held.add(job.id)
-            task.add_done_callback(lambda _, job=job.id: self._held.discard(job))
-            self._tasks[task] = queue
+            self._tasks[task] = queue, job.id
             self._running[queue] += 1
             task.add_done_callback(self._reap)
         return len(rows)
@@ -190,11 +188,11 @@ class Worker:
         """Jobs that an earlier claim took without our hearing of it."""
         if asyncio.get_running_loop().time() >= self._in_doubt_until[queue]:
             return []
-        known = self._held | self._finisher.unwritten
+        known = self._finisher.unwritten.union(job for _, job in self._tasks.values())
         return await conn.fetch(SQL.claimed, self._engine.names.queue(queue), self.node.id, list(known))
 
     def _reap(self, task: asyncio.Task[None]) -> None:
-        queue = self._tasks.pop(task)
+        queue, _ = self._tasks.pop(task)
         self._running[queue] -= 1
         self._wakes[queue].set()
 
@@ -271,9 +269,11 @@ class Worker:
         await self.node.register()
 
     def _abandon(self, why: str) -> None:
-        if self._tasks:
-            self.lost += len(self._tasks)
-            _log.warning("leases_lost", jobs=sorted(self._held), why=why, note="their handlers are stopped")
         self.node.forsake()
-        for task in self._tasks:
+        # A handler that was stopped before may still be cleaning up: its loss is told already.
+        stopped = {task: job for task, (_, job) in self._tasks.items() if not task.cancelling()}
+        for task in stopped:
             task.cancel()
+        if stopped:
+            self.lost += len(stopped)
+            _log.warning("leases_lost", jobs=sorted(stopped.values()), why=why, note="their handlers are stopped")
