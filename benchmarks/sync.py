@@ -101,13 +101,18 @@ def _detail(ours: dict[str, Any], bare: dict[str, Any]) -> dict[str, float]:
 def ratios(figures: dict[str, Any]) -> dict[str, float]:
     """The results, by the names of :data:`BARS`."""
     return {
-        "bare loop, answers at once": figures["0ms"]["bare"] / figures["0ms"]["ours"],
-        "bare loop, answers after 50 ms": figures["50ms"]["bare"] / figures["50ms"]["ours"],
+        "bare loop, answers at once": _of_bare(figures["0ms"]),
+        "bare loop, answers after 50 ms": _of_bare(figures["50ms"]),
         "one-by-one algorithm, answers after 50 ms": (
             figures["one_by_one_50ms"]["seconds_scaled"] / figures["50ms"]["ours"]
         ),
         "memory at most accounts / at a tenth": figures["0ms"]["memory_mb"] / figures["memory_mb_at_a_tenth"],
     }
+
+
+def _of_bare(figures: dict[str, float]) -> float:
+    """Calls a second against the bare loop's: some posts outgrow their 72 hours meanwhile, and are due no more."""
+    return (figures["calls"] / figures["ours"]) / (figures["bare_calls"] / figures["bare"])
 
 
 def main() -> int:

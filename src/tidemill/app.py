@@ -21,6 +21,11 @@ SMALL_JOBS = 10
 """Jobs of the default queue side by side in one process: ticks, fan-outs, closings."""
 
 
+CONNECTIONS = 20
+"""For the handlers of one process, opened as they are needed. Fewer than there are jobs side by side: no handler keeps
+one while it waits for anything but Postgres."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tidemill:
     """All of Tidemill in one process.
@@ -57,9 +62,8 @@ class Tidemill:
         async with AsyncExitStack() as stack:
             url = await stack.enter_async_context(database_url(settings))
             await _ready_schema(settings, url)
-            size = settings.sync_accounts_at_once + SMALL_JOBS
             db = await stack.enter_async_context(
-                await Database.open(url, max_size=size, name=name, pooled=settings.pooled)
+                await Database.open(url, max_size=CONNECTIONS, name=name, pooled=settings.pooled)
             )
             if settings.env == "production":
                 await db.execute("select tidemill.lock_clock()")

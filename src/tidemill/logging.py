@@ -6,6 +6,7 @@ it, across ``await``. What other libraries send to :mod:`logging` goes down the 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
@@ -110,7 +111,7 @@ def configure(
             _text_renderer(colors=on_terminal) if text else structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(lowest),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Outlet(out))),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
@@ -126,6 +127,21 @@ def _redact_event(logger: Any, method: str, event: EventDict) -> EventDict:
 
 def _text_renderer(*, colors: bool) -> Processor:
     return structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
+
+
+class _Outlet:
+    """Where lines go. One that cannot be written is lost: the work that logs must not fail with its log's reader."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # ValueError: the stream is closed
+            self._stream.write(line)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 class _ToStructlog(logging.Handler):

@@ -56,7 +56,7 @@ class Settings:
 
     sync_cron: str = _setting("TIDEMILL_SYNC_CRON", default="*/15 * * * *")
     """The built-in schedule of ``scheduled_sync``; its period is also the slot's."""
-    sync_accounts_at_once: Annotated[int, msgspec.Meta(ge=1)] = _setting("TIDEMILL_SYNC_ACCOUNTS_AT_ONCE", default=20)
+    sync_accounts_at_once: Annotated[int, msgspec.Meta(ge=1)] = _setting("TIDEMILL_SYNC_ACCOUNTS_AT_ONCE", default=40)
     """Accounts that one worker process syncs side by side."""
     sync_calls_in_flight: Annotated[int, msgspec.Meta(ge=1)] = _setting("TIDEMILL_SYNC_CALLS_IN_FLIGHT", default=100)
     """Provider calls that one worker process keeps open at a time."""

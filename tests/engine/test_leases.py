@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
+import asyncpg
 import pytest
 
-from tidemill.engine import Context, Engine, Job, Kind, Orphan, Registry
+from tidemill.engine import Context, Engine, Job, Kind, Orphan, Registry, fence_held
 from tidemill.engine.rescue import POISON_LIMIT, rescue_orphans
 from tidemill.engine.statements import SQL
 from tidemill.errors import LeaseLost
@@ -70,6 +72,22 @@ async def test_a_lease_that_ran_out_refuses_writes_even_before_it_is_rescued(db:
     with pytest.raises(LeaseLost):
         async with context(engine, job).transaction():
             pass
+
+
+async def test_of_many_jobs_those_that_are_held_may_write_and_stay_held_until_the_commit(db: Database) -> None:
+    engine, first = await claimed(db)
+    await engine.enqueue("work", {"n": 2})
+    second = await claim(engine)
+    lost = replace(second, token=second.token - 1)
+    async with db.transaction() as conn, db.connection() as other:
+        assert await fence_held(conn, [second, first]) == {first.id, second.id}
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await other.fetch("select from tidemill.job_lease for update nowait")
+        assert await fence_held(conn, [lost, first]) == {first.id}
+    await db.execute("update tidemill.node set expires_at = clock_timestamp() where id = $1", second.node)
+    async with db.transaction() as conn:
+        assert await fence_held(conn, [first, second]) == {first.id}
+        assert await fence_held(conn, [second]) == set()
 
 
 async def test_a_process_that_stops_inside_its_transaction_neither_commits_late_nor_pins_the_lease(

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ from tests.postgres.support import (
 from tidemill.errors import ConfigurationError, DatabaseUnavailable
 from tidemill.postgres import Database, embedded
 from tidemill.postgres.embedded import EmbeddedServer
-from tidemill.postgres.home import Home
+from tidemill.postgres.home import Home, Running
 
 
 @pytest.fixture
@@ -259,9 +260,26 @@ def test_an_initdb_that_fails_is_unavailable_and_says_why(folder: Path):
     done = subprocess.run([sys.executable, "-c", limited, str(folder)], capture_output=True, text=True, cwd="/")
     assert "DatabaseUnavailable: initdb failed" in done.stderr
     assert "File too large" in done.stderr
-    until(lambda: not Home(folder).is_kept())
     with attach(folder) as server:  # and it is not held against the folder
         assert is_reachable(server.url)
+
+
+def test_the_word_of_a_keeper_that_failed_before_we_came_is_not_for_us(used: Path):
+    home = Home(used)
+    until(lambda: not home.is_kept())
+    with ThreadPoolExecutor() as threads, home.lock("keeper") as failed:
+        assert failed.take()
+        home.write_running(Running(state="failed", keeper=1, error="what broke an hour ago"))
+        attaching = threads.submit(attach, used)
+        until(lambda: not _is_free(home, "attach"))
+        failed.release()
+        with attaching.result(60) as server:
+            assert ask(server.url, "select n from kept") == 42
+
+
+def _is_free(home: Home, name: str) -> bool:
+    with home.lock(name) as lock:
+        return lock.take()
 
 
 def test_data_that_was_removed_is_missed_not_silently_made_anew(used: Path):

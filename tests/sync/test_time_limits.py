@@ -84,6 +84,38 @@ async def test_a_run_that_never_got_to_an_account_is_skipped_as_a_whole_at_its_d
         assert (await w.run()).success_count == 2
 
 
+async def test_a_tick_waits_for_the_closing_of_the_run_before_instead_of_giving_up_its_slot(database_url: str) -> None:
+    async with world(database_url, accounts=2, posts=1) as w:
+        async with w.holding(None, "threads") as hold:
+            triggered = await w.trigger()
+            await reached(hold)
+            async with w.db.transaction() as conn:
+                await conn.execute("select from public.system_job_logs where id = $1 for update", triggered.run_id)
+                await w.set_clocks(w.now + SLOT)
+                await w.app.engine.enqueue("scheduled_sync", {"fire_at": w.slot.isoformat()})
+
+                async def _waits() -> bool:
+                    return await w.db.fetchval(
+                        "select exists (select from tidemill.job_delayed j join tidemill.kind k on k.id = j.kind"
+                        " where k.name = 'scheduled_sync')"
+                    )
+
+                await until(_waits, "the tick to be put off")
+        await w.finished(triggered.run_id)
+
+        async def _next() -> bool:
+            return await w.db.fetchval(
+                "select exists (select from public.system_job_logs where sync_batch_at = $1 and status = 'completed')",
+                w.slot,
+            )
+
+        await until(_next, "the run of the next slot")
+        assert (
+            await w.db.fetchval("select count(*) from public.system_job_logs where skipped_reason = 'already_running'")
+            == 0
+        )
+
+
 async def _account_jobs(w: World) -> list[tuple[float, float]]:
     """Start and end of every account's job, in order."""
     rows = await w.db.fetch(

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -48,6 +50,18 @@ def test_lines_are_json_where_nobody_watches_and_text_on_a_terminal() -> None:
         assert stream.getvalue().startswith("{") == is_json
         assert "hello" in stream.getvalue()
         assert "é" in stream.getvalue()
+
+
+def test_a_log_that_nobody_can_read_any_more_does_not_stop_the_work() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with contextlib.suppress(BrokenPipeError), os.fdopen(writer, "w") as broken:
+        for stream in (io.StringIO(), broken):
+            configure("json", stream=stream)
+            if stream is not broken:
+                stream.close()
+            structlog.get_logger().warning("it happened")
+            logging.getLogger("asyncpg").warning("a library says")
 
 
 def test_a_json_line_says_what_when_and_how_bad() -> None:

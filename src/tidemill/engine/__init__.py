@@ -13,6 +13,7 @@ from tidemill.engine.batch import BatchSummary, advance_batch, close_batch, seal
 from tidemill.engine.context import Context
 from tidemill.engine.cron import Cron
 from tidemill.engine.engine import Engine, KeyHeld
+from tidemill.engine.fence import fence_held
 from tidemill.engine.job import Job, NewJob, Orphan
 from tidemill.engine.kind import Kind, Registry
 from tidemill.engine.outcome import Cancel, Done, Fail, Outcome, Partial, Skip, Snooze
@@ -47,6 +48,7 @@ __all__ = [
     "Worker",
     "advance_batch",
     "close_batch",
+    "fence_held",
     "locks",
     "seal_batch",
 ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from tidemill.engine.job import Job
@@ -54,28 +54,11 @@ class Context:
         Raises:
             LeaseLost: when the job passed to somebody else; nothing written inside is kept.
         """
-        with _naming_lost_leases():
+        try:
             async with self.engine.db.transaction() as conn:
                 await conn.execute(SQL.fence, self.job.id, self.job.token, self.job.node)
                 yield conn
-
-    @asynccontextmanager
-    async def fenced(self) -> AsyncGenerator[Connection]:
-        """A connection for one statement that calls ``tidemill.fence`` itself: one round trip instead of four.
-
-        Raises:
-            LeaseLost: as for :meth:`transaction`.
-        """
-        with _naming_lost_leases():
-            async with self.engine.db.connection() as conn:
-                yield conn
-
-
-@contextmanager
-def _naming_lost_leases() -> Generator[None]:
-    try:
-        yield
-    except Exception as e:
-        if getattr(e, "sqlstate", None) == LEASE_LOST:
-            raise LeaseLost(str(e)) from None
-        raise
+        except Exception as e:
+            if getattr(e, "sqlstate", None) == LEASE_LOST:
+                raise LeaseLost(str(e)) from None
+            raise

@@ -97,6 +97,7 @@ def attach(data_dir: Path, *, durable: bool = True, linger: float = LINGER, time
             with home.lock("attach") as turn:
                 if not turn.take(within=max(0.0, give_up - time.monotonic())):
                     raise DatabaseUnavailable(f"somebody else has been starting the server of {home.folder} for long")
+                _let_a_failed_keeper_end(home, give_up)
                 if not home.is_kept():
                     _start_keeper(home, durable=durable, linger=linger, timeout=max(1.0, give_up - time.monotonic()))
             if running := _wait_until_ready(home, give_up):
@@ -144,6 +145,15 @@ def _start_keeper(home: Home, *, durable: bool, linger: float, timeout: float) -
             raise DatabaseUnavailable(f"the embedded server's keeper cannot be started: {e}") from e
     if code not in (0, HELD):
         raise DatabaseUnavailable(f"the embedded server's keeper ended with code {code}:\n{home.last_words()}")
+
+
+def _let_a_failed_keeper_end(home: Home, give_up: float) -> None:
+    """A keeper that has said why it failed is about to end; its word was for those who asked it, not for us."""
+    while home.is_kept() and time.monotonic() < give_up:
+        running = home.read_running()
+        if running is None or running.state != "failed":
+            return
+        time.sleep(_POLL_S)
 
 
 def _wait_until_ready(home: Home, give_up: float) -> Running | None:

@@ -12,12 +12,16 @@ from uuid import UUID
 from tidemill.connectors import Connector, ErrorKind, HttpClient, ProviderError, Scopes, TimeBudgetSpent
 from tidemill.engine import Context, Done, Fail, Orphan, Outcome, Partial, Skip
 from tidemill.postgres import Connection, Record
+from tidemill.sync.coalesce import Coalescer
+from tidemill.sync.ending import StepEnd
 from tidemill.sync.gate import FleetGate
+from tidemill.sync.observed import Observed, write_observed
+from tidemill.sync.opening import Opening
 from tidemill.sync.outcomes import Verdict, account_status, step_verdict, time_budget_verdict
 from tidemill.sync.runs import STEPS, Step
 from tidemill.sync.statements import SQL
 from tidemill.sync.steps import READERS
-from tidemill.sync.work import Progress, Report, Work, Write
+from tidemill.sync.work import Progress, Report, Work
 from tidemill.vault import Aad, Secret, Vault, VaultError
 
 KIND = "sync_account"
@@ -42,14 +46,16 @@ class AccountSync:
     vault: Vault
     app_id: str
     budget_s: float
+    open: Coalescer[Opening, Record]
+    end: Coalescer[StepEnd, None]
 
     async def __call__(self, ctx: Context, args: dict[str, Any]) -> Outcome:
         """The job's handler. A repeated attempt skips what an earlier one finished."""
         run, account = UUID(args["run"]), UUID(args["account"])
         scopes = Scopes.of("threads", self.app_id, args["user"])
         deadline = time.monotonic() + self.budget_s
-        opened = await self._open(ctx, account, run, scopes)
-        if opened is None:
+        opened = await self.open(Opening(ctx.job, run, account, scopes))
+        if opened["workspace_id"] is None:
             return Skip("account_gone")
         steps: dict[Step, list[Any]] = {s: opened["steps"][s] for s in STEPS if s in (opened["steps"] or {})}
         ends: dict[Step, str] = {step: status for step, (status, _) in steps.items() if status in _FINAL}
@@ -104,14 +110,6 @@ class AccountSync:
             [o.reason if o.outcome == "dead" else None for o in orphans],
         )
 
-    async def _open(self, ctx: Context, account: UUID, run: UUID, scopes: Scopes) -> Record | None:
-        job = ctx.job
-        names = [name for name in scopes if name]
-        async with ctx.fenced() as conn:
-            return await conn.fetchrow(
-                SQL.account_open, job.id, job.token, job.node, account, run, names, job.attempt + job.crashes
-            )
-
     async def _run(
         self, work: Work, step: Step, rest: list[Step], earlier: dict[str, Any] | None, disabled: Sequence[str]
     ) -> Verdict:
@@ -122,17 +120,17 @@ class AccountSync:
             verdict = Verdict("skipped", "permission")
             await self._end(work, step, rest, report, verdict, None, None)
             return verdict
-        pending: Write | None = None
+        pending: Observed | None = None
         kept = progress = report.progress()
         error: ProviderError | None = None
         renewed = False
         while True:
             try:
-                async for write in reader.read(work, report):
+                async for observed in reader.read(work, report):
                     if pending is not None:
                         await _commit(work, step, progress, pending)
                         kept = progress
-                    pending, progress = write, report.progress()
+                    pending, progress = observed, report.progress()
                 verdict = step_verdict(None, wrote=report.wrote, missing=report.missing)
             except TimeBudgetSpent:
                 verdict = time_budget_verdict(wrote=report.wrote)
@@ -156,9 +154,9 @@ class AccountSync:
         report: Report,
         verdict: Verdict,
         error: ProviderError | None,
-        pending: Write | None,
+        observed: Observed | None,
     ) -> None:
-        """The step's last data, what its failure means for the account, and its final row: one fenced transaction."""
+        """The step's last data, what its failure means for the account, and its final row: all or nothing."""
         attempt = work.ctx.job.attempt + work.ctx.job.crashes
         metadata: dict[str, Any] = {
             **report.counts,
@@ -171,9 +169,9 @@ class AccountSync:
             metadata["api_response"] = error.response
         work.tally.calls = work.tally.retries = 0
         told = None
-        async with work.ctx.transaction() as conn:
-            if pending is not None:
-                await pending(conn)
+
+        async def consequences(conn: Connection) -> None:
+            nonlocal told
             if verdict.reason in ("token_invalid", "user_action"):
                 status = "invalid" if verdict.reason == "token_invalid" else "user_action"
                 told = await conn.fetchrow(
@@ -183,20 +181,22 @@ class AccountSync:
                 await conn.execute(SQL.disable_step, work.account, step)
             elif work.user_must_act and verdict.status == "completed" and metadata["api_calls"]:
                 await conn.execute(SQL.token_works, work.account)
-            await conn.execute(
-                SQL.step_end,
-                work.run,
-                work.account,
-                step,
-                verdict.status,
-                verdict.reason,
-                str(error) if error else None,
-                metadata,
-                rest[0] if rest and not verdict.stops else None,
-                attempt,
-                rest if verdict.stops else [],
-                verdict.reason,
+
+        await self.end(
+            StepEnd(
+                job=work.ctx.job,
+                run=work.run,
+                account=work.account,
+                step=step,
+                verdict=verdict,
+                error=str(error) if error else None,
+                metadata=metadata,
+                attempt=attempt,
+                next_step=rest[0] if rest and not verdict.stops else None,
+                observed=observed,
+                consequences=consequences,
             )
+        )
         if verdict.reason == "user_action" and work.scopes.account:
             await self.gate.blocked(work.scopes.account, USER_ACTION_PAUSE, "user_action")
         if told:
@@ -212,9 +212,9 @@ class AccountSync:
         return True
 
 
-async def _commit(work: Work, step: Step, progress: Progress, write: Write) -> None:
+async def _commit(work: Work, step: Step, progress: Progress, observed: Observed) -> None:
     async with work.ctx.transaction() as conn:
-        await write(conn)
+        await write_observed(conn, [observed])
         await conn.execute(SQL.step_progress, work.run, work.account, step, progress.metadata, progress.error)
 
 

@@ -37,6 +37,7 @@ MOST_RESULTS = 100
 """Accounts listed in ``system_job_logs.metadata.results``, the worst first; the rest by query of ``sync_logs``."""
 GROUP_POLL_S = 0.2
 OVERDUE_POLL_S = 0.2
+ENDING_POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,11 @@ class ScheduledSync:
             return await self._open(conn, trigger, request_key, slot)
 
         return await self.engine.db.retrying(work)
+
+    async def _is_ending(self, slot: datetime) -> bool:
+        """Whether, within ``slot``, the run before it still waits for its closing job."""
+        row = await self.engine.db.fetchrow(SQL.run_ending, JOB_TYPE)
+        return row is not None and row["ending"] and self.cron.slot(row["now"]) == slot
 
     async def _open(self, conn: Connection, trigger: str, request_key: str, slot: datetime | None) -> Triggered:
         now: datetime = await conn.fetchval("select tidemill.now()")
@@ -105,9 +111,11 @@ class ScheduledSync:
     async def tick(self, ctx: Context, args: dict[str, Any]) -> Outcome:
         """The built-in schedule's job: opens the run of its fire time."""
         fire = datetime.fromisoformat(args["fire_at"]) if "fire_at" in args else None
-        triggered = await self.open_run(
-            trigger="schedule", request_key=f"job:{ctx.job.id}", slot=fire and self.cron.slot(fire)
-        )
+        slot = fire and self.cron.slot(fire)
+        if slot and await self._is_ending(slot):
+            # A run's deadline is the next one's fire time: without this wait an overrun would cost two slots.
+            return Snooze(ENDING_POLL_S, "the run before is being closed")
+        triggered = await self.open_run(trigger="schedule", request_key=f"job:{ctx.job.id}", slot=slot)
         if triggered.skipped:
             return Skip(triggered.reason or "skipped")
         return Done({"run_id": str(triggered.run_id)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,7 +16,10 @@ from tidemill.postgres import Connection
 from tidemill.settings import Settings
 from tidemill.sync import account, scheduled
 from tidemill.sync.account import AccountSync
+from tidemill.sync.coalesce import Coalescer
+from tidemill.sync.ending import end_steps
 from tidemill.sync.gate import FleetGate
+from tidemill.sync.opening import open_accounts
 from tidemill.sync.runs import RunState, Step, TokenExpired, Triggered
 from tidemill.sync.scheduled import MOST_RESULTS, ScheduledSync, account_args
 from tidemill.sync.statements import SQL
@@ -24,6 +28,9 @@ from tidemill.vault import Vault
 QUEUE = "sync"
 HARD_STOP_S = 30.0
 """What an account's job gets beyond its time budget to write what it has, before it is cancelled."""
+LINGER_S = 0.02
+"""How long an account's small question to Postgres waits for those of others, to be asked together with them."""
+MOST_TOGETHER = 10
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.05, 0.5
 
 
@@ -49,6 +56,8 @@ class Sync:
             vault=vault,
             app_id=settings.threads_app_id or "",
             budget_s=settings.sync_account_budget_s,
+            open=Coalescer(partial(open_accounts, engine.db), linger_s=LINGER_S, most=MOST_TOGETHER),
+            end=Coalescer(partial(end_steps, engine.db), linger_s=LINGER_S, most=MOST_TOGETHER),
         )
         self._scheduled = ScheduledSync(
             engine=engine,

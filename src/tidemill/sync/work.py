@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,11 +12,8 @@ from uuid import UUID
 from tidemill.connectors import Batch, Connector, HttpClient, ProviderError, Scopes, Tally, Window
 from tidemill.connectors import Context as ReadContext
 from tidemill.engine import Context
-from tidemill.postgres import Connection
+from tidemill.sync.observed import Observed
 from tidemill.vault import Secret
-
-Write = Callable[[Connection], Awaitable[None]]
-"""Something read, ready to be written in a fenced transaction."""
 
 _GONE = "gone"
 
@@ -61,6 +58,10 @@ class Work:
             tally=self.tally,
         )
         return self.connector.read(context, stream, cursor, window or Window())
+
+    def observed(self, **read: Any) -> Observed:
+        """What was read of this account at this slot; see :class:`Observed` for ``read``."""
+        return Observed(workspace=self.workspace, account=self.account, slot=self.slot, **read)
 
     @property
     def seconds_left(self) -> float:

@@ -7,7 +7,14 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from tidemill.postgres import Connection
-from tidemill.sync.layers import PostObservation, Written, write_post_metrics
+from tidemill.sync.layers import (
+    AccountObservation,
+    AccountSnapshot,
+    PostObservation,
+    PostSnapshots,
+    Written,
+    write_post_metrics,
+)
 
 NOON = datetime(2026, 11, 10, 12, 0, tzinfo=UTC)
 METRICS = ("views", "likes", "replies", "reposts", "quotes", "shares")
@@ -54,14 +61,13 @@ class Home:
 
     async def write(self, at: datetime, *observations: PostObservation, correct: bool = False) -> Written:
         async with self.conn.transaction():
-            return await write_post_metrics(
-                self.conn,
-                workspace_id=self.workspace,
-                account_id=self.account,
-                slot=at,
-                observations=observations,
-                correct=correct,
-            )
+            return await write_post_metrics(self.conn, [self.snapshots_at(at, *observations)], correct=correct)
+
+    def snapshots_at(self, at: datetime, *observations: PostObservation) -> PostSnapshots:
+        return PostSnapshots(workspace_id=self.workspace, account_id=self.account, slot=at, observations=observations)
+
+    def snapshot_at(self, at: datetime, insights: AccountObservation) -> AccountSnapshot:
+        return AccountSnapshot(workspace_id=self.workspace, account_id=self.account, slot=at, insights=insights)
 
     async def deltas(self, post: UUID) -> dict[datetime, tuple[object, ...]]:
         """Layer 2 by slot: start, end, the six deltas, baseline."""

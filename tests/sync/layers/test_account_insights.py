@@ -15,14 +15,7 @@ TODAY, TOMORROW = NOON.replace(hour=8), NOON.replace(hour=8) + timedelta(days=1)
 
 async def write(home: Home, at: datetime, insights: AccountObservation, *, correct: bool = False) -> Written:
     async with home.conn.transaction():
-        return await write_account_insights(
-            home.conn,
-            workspace_id=home.workspace,
-            account_id=home.account,
-            slot=at,
-            insights=insights,
-            correct=correct,
-        )
+        return await write_account_insights(home.conn, [home.snapshot_at(at, insights)], correct=correct)
 
 
 async def test_the_first_snapshot_of_an_account_has_no_deltas(home: Home) -> None:

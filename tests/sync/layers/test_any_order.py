@@ -84,14 +84,8 @@ async def test_accounts(home: Home, calls: list[tuple[datetime, oracle.Values, d
             if end not in views or views[end][0] < at or (correct and views[end][0] == at):
                 views[end] = (at, count)
         async with home.conn.transaction():
-            written = await write_account_insights(
-                home.conn,
-                workspace_id=at_home.workspace,
-                account_id=at_home.account,
-                slot=at,
-                insights=AccountObservation(*values, views_by_day=[DayViews(*d) for d in by_day.items()]),
-                correct=correct,
-            )
+            insights = AccountObservation(*values, views_by_day=[DayViews(*d) for d in by_day.items()])
+            written = await write_account_insights(home.conn, [at_home.snapshot_at(at, insights)], correct=correct)
         assert written.inserted == fresh
 
     assert await at_home.gauges() == observed

@@ -227,13 +227,7 @@ async def test_two_writers_of_the_same_posts_agree_whoever_is_first(shared: Data
         other.conn = conn
         await home.write(slot(0), *[PostObservation(p, 1) for p in posts])
         async with home.conn.transaction():
-            await write_post_metrics(
-                home.conn,
-                workspace_id=home.workspace,
-                account_id=home.account,
-                slot=slot(2),
-                observations=[PostObservation(p, 30) for p in posts],
-            )
+            await write_post_metrics(home.conn, [home.snapshots_at(slot(2), *[PostObservation(p, 30) for p in posts])])
             pid = await conn.fetchval("select pg_backend_pid()")
             waiting = asyncio.create_task(other.write(slot(1), *[PostObservation(p, 20) for p in reversed(posts)]))
             async with asyncio.timeout(30), shared.connection() as watcher:

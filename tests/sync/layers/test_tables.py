@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -31,13 +32,8 @@ async def filled(home: Home) -> Home:
     for at in (NOON, NOON.replace(year=2020)):
         await home.write(at, PostObservation(post, 1, 1, 1, 1, 1, 1))
         async with home.conn.transaction():
-            await write_account_insights(
-                home.conn,
-                workspace_id=home.workspace,
-                account_id=home.account,
-                slot=at,
-                insights=AccountObservation(1, 1, 1, 1, {"country": {}}, [DayViews(NOON, 1)]),
-            )
+            insights = AccountObservation(1, 1, 1, 1, {"country": {}}, [DayViews(NOON, 1)])
+            await write_account_insights(home.conn, [home.snapshot_at(at, insights)])
     return home
 
 
@@ -238,23 +234,27 @@ async def test_a_write_reads_by_index_only_what_it_is_about(db: Database, others
                     where = f"{mode} {name}: {node['Node Type']} on {node.get('Relation Name')}"
                     # Linear in the posts asked for: nothing is compared with everything, no history is read.
                     assert node.get("Rows Removed by Join Filter", 0) == 0, where
-                    if others == 250 and "Relation Name" in node:
+                    if others == 250 and "Relation Name" in node and node["Actual Loops"]:
                         assert node["Node Type"] != "Seq Scan", where
                         assert node["Actual Rows"] * node["Actual Loops"] <= 25 * 4, where
 
 
 async def plans(home: Home, posts: list[UUID], mode: str) -> dict[str, dict[str, Any]]:
     """What each statement on posts really did for a late snapshot of these posts; rolled back."""
-    ids = f"'{{{','.join(map(str, posts))}}}'"
-    values = ", ".join([f"'{{{','.join(['5'] * len(posts))}}}'"] * 6)
-    at = f"'{NOON - timedelta(hours=20)}'"
-    same = f"'{home.workspace}', '{home.account}', {at}, {ids}, {values}"
-    same_types = "uuid, uuid, timestamptz, uuid[]" + ", bigint[]" * 6
+
+    def array(values: Sequence[object]) -> str:
+        return "'{" + ",".join(f'"{value}"' for value in values) + "}'"
+
+    ids, at = array(posts), NOON - timedelta(hours=20)
+    columns = [[home.workspace], [home.account], [at], *([5] for _ in range(6))]
+    owner, account, slots, *values = (array(column * len(posts)) for column in columns)
+    same = ", ".join([owner, account, slots, ids, *values])
+    same_types = "uuid[], uuid[], timestamptz[], uuid[]" + ", bigint[]" * 6
     found: dict[str, dict[str, Any]] = {}
     for name, types, args in (
         ("post_metrics_write", same_types, same),
         ("post_metrics_correct", same_types, same),
-        ("post_metrics_rederive", "uuid[], timestamptz", f"{ids}, {at}"),
+        ("post_metrics_rederive", "uuid[], timestamptz", f"{ids}, '{at}'"),
     ):
         transaction: Any = home.conn.transaction()
         await transaction.start()

@@ -5,14 +5,16 @@ The only writer of the layers' tables. In whatever order snapshots arrive, and h
 
 from __future__ import annotations
 
-from tidemill.sync.layers.account_insights import AccountObservation, DayViews, write_account_insights
-from tidemill.sync.layers.post_metrics import PostObservation, write_post_metrics
+from tidemill.sync.layers.account_insights import AccountObservation, AccountSnapshot, DayViews, write_account_insights
+from tidemill.sync.layers.post_metrics import PostObservation, PostSnapshots, write_post_metrics
 from tidemill.sync.layers.written import Written
 
 __all__ = [
     "AccountObservation",
+    "AccountSnapshot",
     "DayViews",
     "PostObservation",
+    "PostSnapshots",
     "Written",
     "write_account_insights",
     "write_post_metrics",

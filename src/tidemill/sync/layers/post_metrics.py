@@ -28,20 +28,29 @@ class PostObservation:
     shares: int | None = None
 
 
-async def write_post_metrics(
-    conn: Connection,
-    *,
-    workspace_id: UUID,
-    account_id: UUID,
-    slot: datetime,
-    observations: Sequence[PostObservation],
-    correct: bool = False,
-) -> Written:
-    """Write one slot's snapshots of one account's posts into layers 1, 2 and 3, in the caller's open transaction.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostSnapshots:
+    """What one account's posts said at one slot.
 
-    One statement if the slot is newer than everything known of its posts, two if it is late for some, one more with
-    ``correct``; whatever the number of posts. The layers depend on what was observed, not on the order of arrival, and
-    an observation that is there already changes nothing.
+    Attributes:
+        workspace_id: the tenant.
+        account_id: the account; posts that are not its are left out and counted as ``unknown``.
+        slot: ``sync_batch_at``, with a time zone.
+        observations: at most one of each post.
+    """
+
+    workspace_id: UUID
+    account_id: UUID
+    slot: datetime
+    observations: Sequence[PostObservation]
+
+
+async def write_post_metrics(conn: Connection, snapshots: Sequence[PostSnapshots], *, correct: bool = False) -> Written:
+    """Write snapshots of posts into layers 1, 2 and 3, in the caller's open transaction, fenced by the caller.
+
+    One statement if every slot is newer than all that is known of its posts, one more for each slot that is late for
+    some, one more with ``correct``; whatever the number of posts and accounts. The layers depend on what was observed,
+    not on the order of arrival, and an observation that is there already changes nothing.
 
     - Layer 1 keeps the observation.
     - Layer 2: a metric's delta is its value less the last known one at an earlier slot. On the post's first snapshot it
@@ -49,34 +58,34 @@ async def write_post_metrics(
     - Layer 3 is the newest known value of every metric.
 
     Args:
-        conn: inside a transaction, fenced by the caller.
-        workspace_id: the tenant.
-        account_id: the account; posts that are not its are left out and counted as ``unknown``.
-        slot: ``sync_batch_at``, with a time zone.
-        observations: at most one of each post.
+        conn: inside a transaction.
+        snapshots: of any number of accounts; no post in two of them.
         correct: take observations that differ from the slot's live ones as new revisions, instead of ignoring them.
 
     Raises:
         InvalidInput: a post observed twice, a value not within ±2⁶², a slot without a time zone.
     """
-    check_slot(slot)
-    ids = [o.post_id for o in observations]
-    if len(set(ids)) < len(ids):
+    for s in snapshots:
+        check_slot(s.slot)
+    rows = [(s, o) for s in snapshots for o in s.observations]
+    slots = {o.post_id: s.slot for s, o in rows}
+    if len(slots) < len(rows):
         raise InvalidInput("observations", "a post may be observed only once at a slot")
     columns = [
-        [o.views for o in observations],
-        [o.likes for o in observations],
-        [o.replies for o in observations],
-        [o.reposts for o in observations],
-        [o.quotes for o in observations],
-        [o.shares for o in observations],
+        [o.views for _, o in rows],
+        [o.likes for _, o in rows],
+        [o.replies for _, o in rows],
+        [o.reposts for _, o in rows],
+        [o.quotes for _, o in rows],
+        [o.shares for _, o in rows],
     ]
     for name, column in zip(_METRICS, columns, strict=True):
         check_counts(name, column)
-    if not ids:
+    if not rows:
         return Written()
 
-    given = (workspace_id, account_id, slot, ids, *columns)
+    owners = ([s.workspace_id for s, _ in rows], [s.account_id for s, _ in rows], list(slots.values()))
+    given = (*owners, list(slots), *columns)
     [row] = await conn.fetch(SQL.post_metrics_write, *given)
     inserted: int = row["inserted"]
     stale: list[UUID] = row["late"]
@@ -84,5 +93,8 @@ async def write_post_metrics(
         corrected = [r["id"] for r in await conn.fetch(SQL.post_metrics_correct, *given)]
         inserted += len(corrected)
         stale += corrected
-    recalculated = await conn.fetchval(SQL.post_metrics_rederive, stale, slot) if stale else 0
-    return Written(inserted, recalculated, len(ids) - row["found"])
+    recalculated = 0
+    for slot in {slots[post_id] for post_id in stale}:
+        late = [post_id for post_id in stale if slots[post_id] == slot]
+        recalculated += await conn.fetchval(SQL.post_metrics_rederive, late, slot)
+    return Written(inserted, recalculated, len(rows) - row["found"])

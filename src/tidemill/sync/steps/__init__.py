@@ -1,4 +1,4 @@
-"""The three steps of an account. Each reads in batches and hands out what is to be written."""
+"""The three steps of an account. Each reads in batches and hands out what it observed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tidemill.sync.observed import Observed
 from tidemill.sync.runs import Step
 from tidemill.sync.steps.account_insights import read_account_insights
 from tidemill.sync.steps.metrics import read_metrics
 from tidemill.sync.steps.posts import read_posts
-from tidemill.sync.work import Report, Work, Write
+from tidemill.sync.work import Report, Work
 
 __all__ = ["READERS", "Reader"]
 
@@ -20,12 +21,12 @@ class Reader:
     """How a step reads.
 
     Attributes:
-        read: hands out what is to be written.
+        read: hands out what it observed, to be written.
         counts: what it keeps in ``sync_logs.metadata``.
         from_start: whether a repeated attempt reads everything again, not only what is left.
     """
 
-    read: Callable[[Work, Report], AsyncGenerator[Write]]
+    read: Callable[[Work, Report], AsyncGenerator[Observed]]
     counts: tuple[str, ...]
     from_start: bool = False
 

@@ -8,14 +8,14 @@ from datetime import timedelta
 
 from tidemill.connectors import Window
 from tidemill.connectors.threads import AccountInsights
-from tidemill.postgres import Connection
-from tidemill.sync.layers import AccountObservation, DayViews, write_account_insights
-from tidemill.sync.work import Report, Work, Write
+from tidemill.sync.layers import AccountObservation, DayViews
+from tidemill.sync.observed import Observed
+from tidemill.sync.work import Report, Work
 
 PERIOD = timedelta(days=7)
 
 
-async def read_account_insights(work: Work, report: Report) -> AsyncGenerator[Write]:
+async def read_account_insights(work: Work, report: Report) -> AsyncGenerator[Observed]:
     """One observation; a figure that could not be had is NULL and counts as missing."""
     window = Window(since=work.slot - PERIOD, until=work.slot)
     async with aclosing(work.read("account_insights", window=window)) as batches:
@@ -23,25 +23,15 @@ async def read_account_insights(work: Work, report: Report) -> AsyncGenerator[Wr
             report.missed(batch)
             report.add("insights_synced", len(batch.records))
             for record in batch.records:
-                yield _write(work, record)
+                yield work.observed(insights=_observation(record))
 
 
-def _write(work: Work, read: AccountInsights) -> Write:
+def _observation(read: AccountInsights) -> AccountObservation:
     days = sorted(read.views, key=lambda day: day.end_time)
-
-    async def write(conn: Connection) -> None:
-        await write_account_insights(
-            conn,
-            workspace_id=work.workspace,
-            account_id=work.account,
-            slot=work.slot,
-            insights=AccountObservation(
-                followers_count=read.followers_count,
-                profile_views=days[-1].value if days else None,
-                likes_count_7d=read.likes,
-                views_count_7d=read.views_total,
-                views_by_day=[DayViews(end_time=day.end_time, views=day.value) for day in days],
-            ),
-        )
-
-    return write
+    return AccountObservation(
+        followers_count=read.followers_count,
+        profile_views=days[-1].value if days else None,
+        likes_count_7d=read.likes,
+        views_count_7d=read.views_total,
+        views_by_day=[DayViews(end_time=day.end_time, views=day.value) for day in days],
+    )

@@ -7,15 +7,15 @@ from contextlib import aclosing
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from tidemill.connectors import Batch, Window
+from tidemill.connectors import Window
 from tidemill.connectors.threads import PostInsights
-from tidemill.postgres import Connection
-from tidemill.sync.layers import PostObservation, write_post_metrics
+from tidemill.sync.layers import PostObservation
+from tidemill.sync.observed import Observed
 from tidemill.sync.statements import SQL
-from tidemill.sync.work import Report, Work, Write
+from tidemill.sync.work import Report, Work
 
 
-async def read_metrics(work: Work, report: Report) -> AsyncGenerator[Write]:
+async def read_metrics(work: Work, report: Report) -> AsyncGenerator[Observed]:
     """Posts whose age makes them due in this slot; what this run already wrote is not due again."""
     rows = await work.ctx.db.fetch(SQL.due_posts, work.account, *tier_slots(work.slot))
     ids = {row["threads_post_id"]: row["id"] for row in rows}
@@ -26,7 +26,11 @@ async def read_metrics(work: Work, report: Report) -> AsyncGenerator[Write]:
         async for batch in batches:
             report.missed(batch)
             report.add("metrics_updated", len(batch.records))
-            yield _write(work, batch, ids)
+            read: Sequence[PostInsights] = batch.records
+            yield work.observed(
+                metrics=[_observation(ids[post.post_id], post) for post in read],
+                gone=[ids[post_id] for post_id in batch.deletes],
+            )
 
 
 def tier_slots(slot: datetime) -> tuple[datetime, datetime, datetime, datetime]:
@@ -36,26 +40,13 @@ def tier_slots(slot: datetime) -> tuple[datetime, datetime, datetime, datetime]:
     return slot, hour, day, day - timedelta(days=day.weekday())
 
 
-def _write(work: Work, batch: Batch, ids: dict[str, UUID]) -> Write:
-    async def write(conn: Connection) -> None:
-        read: Sequence[PostInsights] = batch.records
-        if read:
-            observations = [
-                PostObservation(
-                    post_id=ids[post.post_id],
-                    views=post.views,
-                    likes=post.likes,
-                    replies=post.replies,
-                    reposts=post.reposts,
-                    quotes=post.quotes,
-                    shares=post.shares,
-                )
-                for post in read
-            ]
-            await write_post_metrics(
-                conn, workspace_id=work.workspace, account_id=work.account, slot=work.slot, observations=observations
-            )
-        if batch.deletes:
-            await conn.execute(SQL.tombstone_posts, work.workspace, [ids[post_id] for post_id in batch.deletes])
-
-    return write
+def _observation(post_id: UUID, read: PostInsights) -> PostObservation:
+    return PostObservation(
+        post_id=post_id,
+        views=read.views,
+        likes=read.likes,
+        replies=read.replies,
+        reposts=read.reposts,
+        quotes=read.quotes,
+        shares=read.shares,
+    )

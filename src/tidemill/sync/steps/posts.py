@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime, timedelta
 
 from tidemill.connectors import ProviderError, TimeBudgetSpent, Window
 from tidemill.connectors.threads import Post
-from tidemill.postgres import Connection
-from tidemill.sync.statements import SQL
-from tidemill.sync.work import Report, Work, Write
+from tidemill.sync.observed import Observed
+from tidemill.sync.work import Report, Work
 
 OLDEST = timedelta(days=365)
 """Posts older than this are never measured, so a first read does not go further back."""
@@ -18,7 +17,7 @@ MOST_AT_ONCE = 500
 """Posts that one transaction writes."""
 
 
-async def read_posts(work: Work, report: Report) -> AsyncGenerator[Write]:
+async def read_posts(work: Work, report: Report) -> AsyncGenerator[Observed]:
     """Pages are written together, up to :data:`MOST_AT_ONCE` posts; the watermark moves with the last ones only."""
     cursor = work.watermark.isoformat() if work.watermark else None
     stream = work.read("posts", cursor=cursor, window=Window(since=work.slot - OLDEST))
@@ -33,30 +32,10 @@ async def read_posts(work: Work, report: Report) -> AsyncGenerator[Write]:
                 if batch.cursor_after is not None:
                     cursor = batch.cursor_after
                 elif len(read) >= MOST_AT_ONCE:
-                    yield _write(work, read, None)
+                    yield work.observed(posts=read)
                     read = []
         except (ProviderError, TimeBudgetSpent):
-            yield _write(work, read, None)
+            yield work.observed(posts=read)
             raise
-    yield _write(work, read, datetime.fromisoformat(cursor) if cursor else None)
-
-
-def _write(work: Work, posts: Sequence[Post], watermark: datetime | None) -> Write:
-    async def write(conn: Connection) -> None:
-        if posts:
-            await conn.execute(
-                SQL.upsert_posts,
-                work.workspace,
-                work.account,
-                [post.id for post in posts],
-                [post.published_at for post in posts],
-                [post.text for post in posts],
-                [post.media_type for post in posts],
-                [post.media_url for post in posts],
-                [post.permalink for post in posts],
-                ["quote" if post.is_quote_post else "original" for post in posts],
-            )
-        if watermark is not None and watermark != work.watermark:
-            await conn.execute(SQL.posts_done, work.account, watermark)
-
-    return write
+    known = datetime.fromisoformat(cursor) if cursor else None
+    yield work.observed(posts=read, watermark=None if known == work.watermark else known)
