@@ -30,7 +30,7 @@ async def claimed(db: Database, *, ttl: float = 60.0, on_orphan: Any = None) -> 
 
 async def claim(engine: Engine, ttl: float = 60.0) -> Job:
     node = await engine.db.fetchval(SQL.node_register, "test", 1, ttl)
-    [row] = await engine.db.fetch(SQL.claim, engine.names.queue("default"), node, 10)
+    [row] = await engine.db.fetch(SQL.claim, engine.names.queue("default"), node, 10, 64, -1)
     return Job(
         row["id"],
         row["token"],
@@ -46,7 +46,7 @@ async def claim(engine: Engine, ttl: float = 60.0) -> Job:
 
 
 def context(engine: Engine, job: Job) -> Context:
-    return Context(job, engine, deadline=0, log=None)
+    return Context(job, engine, deadline=0)
 
 
 async def test_a_holder_may_write_and_a_former_holder_may_not(db: Database) -> None:

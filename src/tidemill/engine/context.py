@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from tidemill.engine.job import Job
 from tidemill.engine.statements import SQL
 from tidemill.errors import LeaseLost
@@ -27,16 +29,23 @@ class Context:
         engine: to enqueue further jobs.
         db: for reads; writes belong into :meth:`transaction`.
         deadline: ``loop.time()`` at which the attempt is cancelled.
-        log: structured logger bound to the job.
     """
 
-    __slots__ = ("deadline", "engine", "job", "log")
+    __slots__ = ("_log", "deadline", "engine", "job")
 
-    def __init__(self, job: Job, engine: Engine, *, deadline: float, log: Any) -> None:
+    def __init__(self, job: Job, engine: Engine, *, deadline: float) -> None:
         self.job = job
         self.engine = engine
         self.deadline = deadline
-        self.log = log
+        self._log: Any = None
+
+    @property
+    def log(self) -> Any:
+        """A structured logger bound to the job; made when first asked for, since most jobs say nothing."""
+        if self._log is None:
+            job = self.job
+            self._log = structlog.get_logger("tidemill.engine").bind(job=job.id, kind=job.kind, attempt=job.attempt)
+        return self._log
 
     @property
     def db(self) -> Database:

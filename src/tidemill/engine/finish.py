@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -32,6 +32,21 @@ async def finish(conn: Connection, endings: Sequence[Ending]) -> set[int]:
 
     What is missing from the answer had lost its lease: nothing was written for it.
     """
+    held = await _finish_in_place(conn, endings)
+    if missing := [e for e in endings if e.job.id not in held]:
+        rows = await conn.fetch(SQL.places, [e.job.id for e in missing])
+        places = {row["id"]: row["place"] for row in rows}
+        moved = [
+            replace(e, job=replace(e.job, place=places[e.job.id]))
+            for e in missing
+            if places.get(e.job.id, e.job.place) != e.job.place
+        ]
+        if moved:
+            held |= await _finish_in_place(conn, moved)
+    return held
+
+
+async def _finish_in_place(conn: Connection, endings: Sequence[Ending]) -> set[int]:
     rows = await conn.fetch(
         SQL.finish,
         [e.job.id for e in endings],
@@ -42,14 +57,40 @@ async def finish(conn: Connection, endings: Sequence[Ending]) -> set[int]:
         [e.result for e in endings],
         [e.delay for e in endings],
         [e.at for e in endings],
+        [e.job.place for e in endings],
         sorted({e.job.batch for e in endings if e.job.batch is not None}),
     )
     return {row["id"] for row in rows}
 
 
 async def finish_all(db: Database, registry: Registry, endings: Sequence[Ending]) -> set[int]:
-    """Finish in a transaction, telling the owners of kinds whose jobs end without their handler (``on_orphan``)."""
+    """Finish the endings of a worker's jobs; the ids of those that were still held.
 
+    What is plainly done goes by a statement of its own. The rest goes in a transaction in which the owners of kinds are
+    told whose jobs end without their handler (``on_orphan``).
+    """
+    plain = [e for e in endings if _is_plain(e)]
+    held = await _finish_done(db, plain)
+    rest = [e for e in endings if e.job.id not in held]
+    return held | await _finish_others(db, registry, rest) if rest else held
+
+
+def _is_plain(e: Ending) -> bool:
+    return e.outcome == "done" and e.result is None and e.job.batch is None and e.job.place is not None
+
+
+async def _finish_done(db: Database, endings: Sequence[Ending]) -> set[int]:
+    held: set[int] = set()
+    for node in {e.job.node for e in endings}:
+        jobs = [e.job for e in endings if e.job.node == node]
+        rows = await db.fetch(
+            SQL.finish_done, node, [j.id for j in jobs], [j.token for j in jobs], [j.place for j in jobs]
+        )
+        held.update(row["id"] for row in rows)
+    return held
+
+
+async def _finish_others(db: Database, registry: Registry, endings: Sequence[Ending]) -> set[int]:
     async def work(conn: Connection) -> set[int]:
         held = await finish(conn, endings)
         await tell_owners(conn, registry, [e for e in endings if e.job.id in held])

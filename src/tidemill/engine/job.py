@@ -50,6 +50,8 @@ class Job:
     tenant: UUID | None
     batch: UUID | None
     args: dict[str, Any]
+    place: tuple[int, int] | None = None
+    """Where the claim put the lease row (its ctid), if it said so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,11 @@ class Names:
         """The int of a learnt queue."""
         return self._queues[name]
 
-    async def kind_of(self, conn: Connection, kind_id: int) -> str:
-        """The name behind an int, looked up once for kinds that only other processes know."""
-        if kind_id not in self._kind_names:
+    async def meet(self, conn: Connection, kind_ids: Iterable[int]) -> None:
+        """Look up the names behind ints, once for kinds that only other processes know."""
+        for kind_id in set(kind_ids) - self._kind_names.keys():
             self._kind_names[kind_id] = str(await conn.fetchval(SQL.names, kind_id))
+
+    def kind_name(self, kind_id: int) -> str:
+        """The name behind the int of a kind that was learnt or met."""
         return self._kind_names[kind_id]

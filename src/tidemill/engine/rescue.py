@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import structlog
 
 from tidemill.engine.engine import Engine
@@ -17,27 +19,32 @@ CHUNK = 500
 _log = structlog.get_logger("tidemill.engine")
 
 
-async def job_of(engine: Engine, conn: Connection, row: Record) -> Job:
-    """A job from a row of job_lease."""
-    return Job(
-        id=row["id"],
-        token=row["token"],
-        node=row["node"],
-        kind=await engine.names.kind_of(conn, row["kind"]),
-        attempt=row["attempt"],
-        crashes=row["crashes"],
-        max_attempts=row["max_attempts"],
-        tenant=row["tenant"],
-        batch=row["batch"],
-        args=row["args"],
-    )
+async def jobs_of(engine: Engine, conn: Connection, rows: Sequence[Record]) -> list[Job]:
+    """Jobs from rows of job_lease."""
+    await engine.names.meet(conn, [row["kind"] for row in rows])
+    return [
+        Job(
+            row["id"],
+            row["token"],
+            row["node"],
+            engine.names.kind_name(row["kind"]),
+            row["attempt"],
+            row["crashes"],
+            row["max_attempts"],
+            row["tenant"],
+            row["batch"],
+            row["args"],
+            row["place"],
+        )
+        for row in rows
+    ]
 
 
 async def rescue_orphans(engine: Engine, db: Database) -> int:
     """Requeue the jobs of dead nodes, without spending an attempt; returns how many were taken from them."""
 
     async def work(conn: Connection) -> int:
-        jobs = [await job_of(engine, conn, row) for row in await conn.fetch(SQL.orphans, CHUNK)]
+        jobs = await jobs_of(engine, conn, await conn.fetch(SQL.orphans, CHUNK))
         if not jobs:
             if await conn.fetch(SQL.orphans_cut):
                 _log.warning("silent_transaction_ended", note="its process was stopped within a statement")
@@ -65,7 +72,7 @@ async def end_overdue_batch(engine: Engine, db: Database, node: int) -> bool:
             return False
         ended = 0
         while rows := await conn.fetch(SQL.batch_seize, batch["id"], node, CHUNK):
-            jobs = [await job_of(engine, conn, row) for row in rows]
+            jobs = await jobs_of(engine, conn, rows)
             endings = [Ending(job, "skipped", reason="deadline") for job in jobs]
             await finish(conn, endings)
             await tell_owners(conn, engine.registry, endings)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 import structlog
 
 from tidemill.engine.context import Context
+from tidemill.engine.deadlines import Deadlines
 from tidemill.engine.engine import Engine
 from tidemill.engine.finish import Ending
 from tidemill.engine.job import Job
@@ -24,46 +24,44 @@ LONGEST_REASON = 2000
 _log = structlog.get_logger("tidemill.engine")
 
 
-async def run_job(engine: Engine, job: Job) -> Ending | None:
+async def run_job(engine: Engine, job: Job, deadlines: Deadlines) -> Ending | None:
     """Run a handler under its timeout; None when the lease was lost and there is nothing to record.
 
-    Cancellation passes through: the worker knows why it cancelled.
+    Cancellation passes through: the worker knows why it cancelled. A handler that was cancelled ends cancelled,
+    whatever it ran into while it cleaned up.
     """
     if job.kind not in engine.registry:
         # Seen while a newer version rolls out: its workers know the kind. Nothing is spent.
         _log.warning("unknown_kind", kind=job.kind, job=job.id)
         return Ending(job, "snooze", reason="unknown kind", delay=UNKNOWN_KIND_S)
     kind = engine.registry[job.kind]
-    log = _log.bind(job=job.id, kind=job.kind, attempt=job.attempt)
-    deadline = asyncio.get_running_loop().time() + kind.timeout
-    timer = asyncio.timeout_at(deadline)
+    task = cast("asyncio.Task[Any]", asyncio.current_task())
+    ctx = Context(job, engine, deadline=deadlines.begin(task, kind.timeout))
+    outcome: Outcome | None = None
+    error: BaseException | None = None
     try:
-        async with timer:
-            outcome = await _undisguised(kind.handler(Context(job, engine, deadline=deadline, log=log), job.args))
-    except LeaseLost as e:
-        log.warning("lease_lost", error=str(e))
-        return None
-    except DatabaseUnavailable as e:
-        log.warning("database_away", error=str(e))
-        return Ending(job, "snooze", reason="database away", delay=DATABASE_AWAY_S)
-    except TimeoutError as e:
-        reason = f"timed out after {kind.timeout:g} s" if timer.expired() else _text(e)
-        return _failed(job, kind, reason, log)
-    except Exception as e:
-        log.exception("job_failed")
-        return _failed(job, kind, _text(e), log)
-    return _ending(job, outcome)
-
-
-async def _undisguised(handler: Awaitable[Outcome | None]) -> Outcome | None:
-    """A cancelled handler ends cancelled, whatever it ran into while it cleaned up."""
-    try:
-        return await handler
-    except Exception as e:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError from e
-        raise
+        outcome = await kind.handler(ctx, job.args)
+    except (Exception, asyncio.CancelledError) as e:  # noqa: BLE001 - recorded as the attempt's end
+        error = e
+    late = deadlines.end(task, kind.timeout)
+    if error is None:
+        return _ending(job, outcome)
+    if late and task.uncancel() == 0:
+        return _failed(ctx, kind, f"timed out after {kind.timeout:g} s")
+    if isinstance(error, asyncio.CancelledError) or task.cancelling():
+        raise asyncio.CancelledError from error
+    match error:
+        case LeaseLost():
+            ctx.log.warning("lease_lost", error=str(error))
+            return None
+        case DatabaseUnavailable():
+            ctx.log.warning("database_away", error=str(error))
+            return Ending(job, "snooze", reason="database away", delay=DATABASE_AWAY_S)
+        case TimeoutError():
+            return _failed(ctx, kind, _text(error))
+        case _:
+            ctx.log.error("job_failed", exc_info=error)
+            return _failed(ctx, kind, _text(error))
 
 
 def _ending(job: Job, outcome: Outcome | None) -> Ending:
@@ -86,9 +84,10 @@ def _ending(job: Job, outcome: Outcome | None) -> Ending:
             return Ending(job, "snooze", reason=reason, delay=cast(float, until))
 
 
-def _failed(job: Job, kind: Kind, reason: str, log: structlog.typing.FilteringBoundLogger) -> Ending:
+def _failed(ctx: Context, kind: Kind, reason: str) -> Ending:
+    job = ctx.job
     if job.attempt >= job.max_attempts:
-        log.error("job_dead", reason=reason)
+        ctx.log.error("job_dead", reason=reason)
         return Ending(job, "dead", reason=reason)
     return Ending(job, "retry", reason=reason, delay=kind.backoff.after(job.attempt))
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from tidemill.engine.deadlines import Deadlines
 from tidemill.engine.engine import Engine
 from tidemill.engine.finish import Ending
 from tidemill.engine.finisher import Finisher
 from tidemill.engine.housekeeping import POSTPONED_S, keep_house
 from tidemill.engine.job import Job
 from tidemill.engine.node import Node
-from tidemill.engine.rescue import end_overdue_batch, job_of, rescue_orphans
+from tidemill.engine.rescue import end_overdue_batch, jobs_of, rescue_orphans
 from tidemill.engine.runner import run_job
 from tidemill.engine.statements import SQL
 from tidemill.errors import DatabaseUnavailable
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 POLL_S = 1.0
 POLL_DEAF_S = 0.25
 MOST_CLAIMED = 500
+MOST_LANES = 64
+"""Lanes that one claim takes from."""
 LOST_ANSWER_S = 120.0
 """For how long a claim whose answer was lost may still be under way on the server: twice a statement's time-out."""
 CHANNEL = "tidemill_job"
@@ -40,6 +44,26 @@ class DueSource(Protocol):
     async def tick(self) -> object:
         """Enqueue what is due now."""
         ...
+
+
+@dataclass(slots=True)
+class _Round:
+    """A queue's round over the lanes that have work, taken up where the last claim stopped."""
+
+    lane_after: int = -1
+    dry: bool = True
+    """Whether this round has found nothing so far."""
+
+    def goes_on(self, found: Record, *, claimed: int) -> bool:
+        """Move on by what a claim says of the lanes; whether there may be more to claim now.
+
+        That a claim came back empty does not say that there is no work: other claims may hold it.
+        """
+        began, self.lane_after = self.lane_after, found["lane_after"]
+        self.dry = not claimed and (self.dry or began == -1)
+        if self.lane_after != -1:
+            return True
+        return found["more"] if began == -1 else not self.dry
 
 
 class Worker:
@@ -74,8 +98,10 @@ class Worker:
         self._schedules = schedules
         self.node = Node(control, ttl=lease_ttl)
         self._finisher = Finisher(control, engine.registry, on_lost=self._report_lost)
+        self._deadlines = Deadlines()
         self._tasks: dict[asyncio.Task[None], tuple[str, int]] = {}
         """What runs here, of which queue and job."""
+        self._rounds = {queue: _Round() for queue in self._queues}
         self._in_doubt_until = dict.fromkeys(self._queues, 0.0)
         self._running = dict.fromkeys(self._queues, 0)
         self._wakes: dict[str, asyncio.Event] = {queue: asyncio.Event() for queue in self._queues}
@@ -161,28 +187,32 @@ class Worker:
         while not self._stopping.is_set():
             wake.clear()
             free = min(MOST_CLAIMED, self._queues[queue] - self._running[queue])
-            claimed = await self._claim(queue, free) if free > 0 and self.node.safe_s > 0 else 0
-            if free > 0 and claimed == free:
+            if free > 0 and self.node.safe_s > 0 and await self._claim(queue, free):
                 continue
             await self._wait(wake)
 
-    async def _claim(self, queue: str, free: int) -> int:
+    async def _claim(self, queue: str, free: int) -> bool:
+        """Start up to ``free`` jobs; whether to look again at once."""
+        round_ = self._rounds[queue]
         try:
             async with self._control.connection() as conn:
                 rows = await self._claimed(conn, queue)
-                rows += await conn.fetch(SQL.claim, self._engine.names.queue(queue), self.node.id, free)
-                jobs = [await job_of(self._engine, conn, row) for row in rows]
+                found = await conn.fetch(
+                    SQL.claim, self._engine.names.queue(queue), self.node.id, free, MOST_LANES, round_.lane_after
+                )
+                rows += [row for row in found if row["id"] is not None]
+                jobs = await jobs_of(self._engine, conn, rows)
         except DatabaseUnavailable as e:
             _log.warning("claim_waits_for_database", error=str(e))
             self._in_doubt_until[queue] = asyncio.get_running_loop().time() + LOST_ANSWER_S
-            return 0
+            return False
         # DELETE … RETURNING answers in physical order.
         for job, _ in sorted(zip(jobs, rows, strict=True), key=lambda pair: (pair[1]["rank"], pair[0].id)):
-            task = asyncio.create_task(self._run(job), name=f"job {job.id}")
+            task = asyncio.create_task(self._run(job))
             self._tasks[task] = queue, job.id
             self._running[queue] += 1
             task.add_done_callback(self._reap)
-        return len(rows)
+        return round_.goes_on(found[0], claimed=len(rows))
 
     async def _claimed(self, conn: Connection, queue: str) -> list[Record]:
         """Jobs that an earlier claim took without our hearing of it."""
@@ -209,7 +239,7 @@ class Worker:
 
     async def _run(self, job: Job) -> None:
         try:
-            ending = await run_job(self._engine, job)
+            ending = await run_job(self._engine, job, self._deadlines)
         except asyncio.CancelledError:
             if self.node.id != job.node or self.node.safe_s <= 0:
                 return  # the lease is lost or about to be: rescue owns the job now

@@ -13,20 +13,21 @@ with asked as materialized (
   on conflict do nothing
   returning job
 ), taken as materialized (
-  select *,
+  select *, tidemill.lane_of(tenant) as lane,
     coalesce(run_at, at + make_interval(secs => delay_s)) as due,
     (extract(epoch from at) * 1000)::bigint - priority * 60000 as rank
   from asked
   where key is null or id in (select job from held)
 ), ready as (
-  insert into tidemill.job_ready (id, queue, rank, kind, priority, max_attempts, tenant, batch, key, enqueued_at, args)
-  select id, queue, rank, kind, priority, max_attempts, tenant, batch, key, at, args
+  insert into tidemill.job_ready
+    (id, queue, lane, rank, kind, priority, max_attempts, tenant, batch, key, enqueued_at, args)
+  select id, queue, lane, rank, kind, priority, max_attempts, tenant, batch, key, at, args
   from taken where due is null or due <= at order by ord
   returning queue
 ), delayed as (
   insert into tidemill.job_delayed
-    (id, queue, rank, kind, priority, max_attempts, tenant, batch, key, enqueued_at, args, run_at)
-  select id, queue, rank, kind, priority, max_attempts, tenant, batch, key, at, args, due
+    (id, queue, lane, rank, kind, priority, max_attempts, tenant, batch, key, enqueued_at, args, run_at)
+  select id, queue, lane, rank, kind, priority, max_attempts, tenant, batch, key, at, args, due
   from taken where due > at
 ), counted as (
   update tidemill.batch b set total = b.total + n.jobs

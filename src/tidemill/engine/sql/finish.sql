@@ -1,17 +1,18 @@
 -- Called by: Finisher.flush (many jobs of one node), rescue and batch deadlines (jobs taken from others).
--- Index: job_lease's primary key; batch's primary key.
+-- Index: none for leases: a row is never updated, so it is where the claim put it (one TID fetch a job; joined by id the plan read the
+-- whole table). batch's primary key.
 -- Fence: a lease row goes only if id, token and node all match. Rows not returned = lease lost, nothing written for them.
 -- Lock order: batches (sorted) before leases. Parameters: arrays of id, token, node, outcome, reason, result, delay (s),
--- run_at; then the sorted distinct batches of these jobs.
+-- run_at, place (the lease's ctid); then the sorted distinct batches of these jobs.
 -- Outcomes: done, partial, skipped, cancelled, failed, dead are terminal; retry and snooze wait; release and crashed go back.
 with asked as (
   select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::jsonb[], $7::float8[],
-                       $8::timestamptz[]) as u (id, token, node, outcome, reason, result, delay_s, run_at)
+                       $8::timestamptz[], $9::tid[]) as u (id, token, node, outcome, reason, result, delay_s, run_at, place)
 ), locked as materialized (
-  select id from tidemill.batch where id = any ($9::uuid[]) order by id for no key update
+  select id from tidemill.batch where id = any ($10::uuid[]) order by id for no key update
 ), freed as materialized (
   delete from tidemill.job_lease l using asked u
-  where l.id = u.id and l.token = u.token and l.node = u.node and (select count(*) from locked) >= 0
+  where l.ctid = u.place and l.id = u.id and l.token = u.token and l.node = u.node and (select count(*) from locked) >= 0
   returning l.id, l.queue, l.lane, l.rank, l.kind, l.priority, l.attempt, l.crashes, l.max_attempts, l.tenant, l.batch, l.key,
     l.enqueued_at, l.args, l.node, l.claimed_at, u.outcome, u.reason, u.result, u.delay_s, u.run_at,
     u.outcome in ('done', 'partial', 'skipped', 'cancelled', 'failed', 'dead') as terminal

@@ -66,7 +66,7 @@ create index if not exists job_ready_batch on tidemill.job_ready (batch) where b
 comment on table tidemill.job_ready is 'Jobs that may start now. Insert and delete only; the truth about what is due.';
 comment on column tidemill.job_ready.rank is
   'Order within a lane: enqueue time in ms minus one minute per point of priority, so waiting jobs age without updates.';
-comment on column tidemill.job_ready.lane is '0 in a plain queue; room for the interned tenant of a fair one.';
+comment on column tidemill.job_ready.lane is 'The tenant''s lane (tidemill.lane_of), 0 for none; claims take an equal share of every lane.';
 
 create table if not exists tidemill.job_delayed (
   like tidemill.job_ready including defaults,
@@ -160,7 +160,7 @@ begin
       select c.name, c.meaning from (values
         ('id', 'The job; one id over all its attempts.'),
         ('queue', 'Interned queue.'),
-        ('lane', '0 in a plain queue; room for the interned tenant of a fair one.'),
+        ('lane', 'The tenant''s lane (tidemill.lane_of), 0 for none; claims take an equal share of every lane.'),
         ('rank', 'Order within a lane, fixed at enqueue (see job_ready).'),
         ('kind', 'Interned kind.'),
         ('priority', 'Higher first.'),
@@ -213,6 +213,14 @@ comment on column tidemill.batch.close_args is 'Arguments of the closing job; ba
 comment on column tidemill.batch.tenant is 'Opaque owner of the batch.';
 comment on column tidemill.batch.opened_at is 'clock_timestamp.';
 comment on column tidemill.batch.closed_at is 'clock_timestamp.';
+
+-- No SET clause: then it is inlined.
+create or replace function tidemill.lane_of(tenant uuid) returns bigint
+language sql immutable parallel safe as $$
+  select coalesce(pg_catalog.uuid_hash_extended(tenant, 0) & 9223372036854775807, 0)
+$$;
+comment on function tidemill.lane_of(uuid) is
+  'The lane of a tenant''s jobs: its hash, so that nothing is looked up or locked at enqueue; 0 for none. Two tenants that meet share one.';
 
 create or replace function tidemill.add_counts(a jsonb, b jsonb) returns jsonb
 language sql immutable set search_path = '' as $$
