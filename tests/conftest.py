@@ -8,6 +8,7 @@ import secrets
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -58,32 +59,43 @@ def server_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def _template(server_url: str) -> Iterator[str]:
-    name = f"tm_template_{os.getpid()}_{secrets.token_hex(3)}"
-    run_apart(administer(server_url, f"create database {name}"))
+def owner_url(server_url: str) -> str:
+    """Who owns and migrates the tests' databases: TIDEMILL_TEST_OWNER, a role of that server, or the superuser."""
+    return os.environ.get("TIDEMILL_TEST_OWNER") or server_url
+
+
+@contextmanager
+def made_database(server_url: str, owner_url: str, kind: str = "", *, template: str = "template1") -> Iterator[str]:
+    """A database of the owner's, cloned from a template; gives its URL as the owner, and drops it at the end."""
+    name = f"tm_{kind}{os.getpid()}_{secrets.token_hex(4)}"
+    owner = urlsplit(owner_url).username
+    whose = f'owner "{owner}"' if owner else ""
+    run_apart(administer(server_url, f"create database {name} template {template} {whose}"))
     try:
-        run_apart(migrate(with_database(server_url, name)))
-        yield name
+        yield with_database(owner_url, name)
     finally:
         run_apart(administer(server_url, f"drop database if exists {name} with (force)"))
 
 
+@pytest.fixture(scope="session")
+def _template(server_url: str, owner_url: str) -> Iterator[str]:
+    with made_database(server_url, owner_url, "template_") as url:
+        run_apart(migrate(url))
+        yield urlsplit(url).path.removeprefix("/")
+
+
 @pytest.fixture
-def empty_database_url(server_url: str) -> Iterator[str]:
+def empty_database_url(server_url: str, owner_url: str) -> Iterator[str]:
     """A fresh database without any migration; dropped at the end."""
-    name = f"tm_{os.getpid()}_{secrets.token_hex(4)}"
-    run_apart(administer(server_url, f"create database {name}"))
-    yield with_database(server_url, name)
-    run_apart(administer(server_url, f"drop database if exists {name} with (force)"))
+    with made_database(server_url, owner_url) as url:
+        yield url
 
 
 @pytest.fixture
-def database_url(server_url: str, _template: str) -> Iterator[str]:
+def database_url(server_url: str, owner_url: str, _template: str) -> Iterator[str]:
     """A fresh migrated database, cloned from the run's template; dropped at the end."""
-    name = f"tm_{os.getpid()}_{secrets.token_hex(4)}"
-    run_apart(administer(server_url, f"create database {name} template {_template}"))
-    yield with_database(server_url, name)
-    run_apart(administer(server_url, f"drop database if exists {name} with (force)"))
+    with made_database(server_url, owner_url, template=_template) as url:
+        yield url
 
 
 @pytest.fixture

@@ -59,7 +59,6 @@ async def test_a_deadlock_is_retried_until_both_sides_are_done(db: Database):
         async def work(conn: Connection) -> None:
             nonlocal calls, waits
             calls += 1
-            await conn.execute("set local deadlock_timeout = '50ms'")
             await conn.execute("update t set n = n + 1 where id = $1", first)
             if waits:
                 waits = False

@@ -22,7 +22,7 @@ CONNECT_TIMEOUT = 10.0
 """Seconds one attempt to connect may take."""
 IDLE_TRANSACTION_S = 15
 """Seconds after which Postgres ends a transaction whose process fell silent, and frees what it locked: nothing of ours
-waits for anybody else inside a transaction. Not sent to a pooler, which has settings of its own."""
+waits for anybody else inside a transaction. Set for the session, or behind a pooler for each transaction."""
 PATIENCE = 3.0
 """Seconds over which a refused connection is tried again: what a restart of the server takes, with room."""
 
@@ -150,6 +150,11 @@ def _was_raised_by_asyncpg(error: Exception) -> bool:
 def _describe(error: Exception) -> str:
     if isinstance(error, TimeoutError) and not str(error):
         return "Postgres did not answer in time"
+    if "unsupported startup parameter" in str(error):
+        return (
+            f"a transaction pooler is in the way ({error}): set TIDEMILL_POOLED=true, and TIDEMILL_LISTEN_URL to a "
+            "direct connection, which migrations and LISTEN need"
+        )
     return f"Postgres is not available: {error}"
 
 

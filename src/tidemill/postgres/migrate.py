@@ -89,12 +89,12 @@ def migrations() -> tuple[Migration, ...]:
 
 
 async def check(url: str) -> MigrationState:
-    """Compare the database's ledger with the files shipped; changes nothing.
+    """Compare the database's ledger with the files shipped; changes nothing. ``url`` may be a pooler's.
 
     Raises:
         DatabaseUnavailable: when the database cannot be reached.
     """
-    async with _connected(url) as conn:
+    async with _connected(url, pooled=True) as conn:  # it reads only, so that a pooler may stand between
         return await _state(conn)
 
 
@@ -156,8 +156,8 @@ def export(directory: Path) -> list[Path]:
 
 
 @asynccontextmanager
-async def _connected(url: str) -> AsyncGenerator[Connection]:
-    conn = await connect(url, name="tidemill migrate")
+async def _connected(url: str, *, pooled: bool = False) -> AsyncGenerator[Connection]:
+    conn = await connect(url, name="tidemill migrate", pooled=pooled)
     try:
         with naming_failures:
             yield conn

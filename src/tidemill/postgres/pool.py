@@ -10,10 +10,19 @@ from typing import Any, Self, TypeVar, cast
 
 import asyncpg
 
-from tidemill.postgres.connection import COMMAND_TIMEOUT, Connection, Record, connect, naming_failures
+from tidemill.postgres.connection import (
+    COMMAND_TIMEOUT,
+    IDLE_TRANSACTION_S,
+    Connection,
+    Record,
+    connect,
+    naming_failures,
+)
+from tidemill.postgres.statements import Statements
 
 T = TypeVar("T")
 
+_sql = Statements("tidemill.postgres.sql")
 _ACQUIRE_TIMEOUT = 30.0
 _CLOSE_TIMEOUT = 10.0
 _TRIES = 6  # the first and five more
@@ -137,6 +146,8 @@ class Database:
                 self._pool.acquire(timeout=_ACQUIRE_TIMEOUT) as conn,
                 conn.transaction(isolation="read_committed"),
             ):
+                if self.pooled:  # elsewhere the session has it
+                    await conn.execute(_sql.bound_silence, f"{IDLE_TRANSACTION_S}s")
                 yield conn
 
     async def retrying(self, work: Callable[[Connection], Awaitable[T]]) -> T:

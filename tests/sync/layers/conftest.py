@@ -1,23 +1,19 @@
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.conftest import administer, run_apart, with_database
+from tests.conftest import made_database
 from tests.sync.layers.home import Home
 from tidemill.postgres import Database
 
 
 @pytest.fixture(scope="package")
-def shared_url(server_url: str, _template: str) -> Iterator[str]:
+def shared_url(server_url: str, owner_url: str, _template: str) -> Iterator[str]:
     """One migrated database for all tests here that keep to a workspace of their own."""
-    name = f"tm_layers_{os.getpid()}_{secrets.token_hex(3)}"
-    run_apart(administer(server_url, f"create database {name} template {_template}"))
-    yield with_database(server_url, name)
-    run_apart(administer(server_url, f"drop database if exists {name} with (force)"))
+    with made_database(server_url, owner_url, "layers_", template=_template) as url:
+        yield url
 
 
 @pytest.fixture
