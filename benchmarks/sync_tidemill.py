@@ -13,7 +13,7 @@ from uuid import uuid4
 import aiohttp
 
 from benchmarks.world import World
-from tidemill.app import Tidemill
+from tidemill.app import Rooms
 from tidemill.cli.running import spare_the_collector
 from tidemill.postgres import pool
 
@@ -47,7 +47,7 @@ async def run(world: World, ticks: int, *, counted: bool) -> dict[str, Any]:
     count = Count()
     if counted:
         count = count_statements()
-    async with Tidemill.open(world.settings()) as app, app.worker() as worker, aiohttp.ClientSession() as http:
+    async with Rooms.open(world.settings()) as app, app.worker() as worker, aiohttp.ClientSession() as http:
         spare_the_collector()
         task = asyncio.create_task(worker.run())
         await worker.started.wait()

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import aiohttp
 
-from tidemill.app import Tidemill
+from tidemill.app import Rooms
 from tidemill.connectors.threads import LongToken, Profile
 from tidemill.postgres import connect, migrate
 from tidemill.settings import Settings
@@ -79,7 +79,7 @@ class World:
         )
 
     async def _connect(self) -> None:
-        async with Tidemill.open(self.settings()) as app, aiohttp.ClientSession() as http:
+        async with Rooms.open(self.settings()) as app, aiohttp.ClientSession() as http:
             await app.db.execute("select tidemill.set_clock($1)", START)
             workspace, user = uuid4(), uuid4()
             await app.db.execute("insert into auth.users (id, email) values ($1, 'bench@example.com')", user)
@@ -109,7 +109,7 @@ class World:
         async with http.post(f"{self.simulator_url}/_sim/token", json={"user": user}) as answer:
             return (await answer.json())["access_token"]
 
-    async def advance(self, http: aiohttp.ClientSession, app: Tidemill | None = None) -> None:
+    async def advance(self, http: aiohttp.ClientSession, app: Rooms | None = None) -> None:
         """Move the simulator's clock, and Tidemill's with it, to the next slot."""
         async with http.post(f"{self.simulator_url}/_sim/clock", json={"advance_s": 900}) as answer:
             now = datetime.fromisoformat((await answer.json())["now"])
