@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-sync chaos clean
+.PHONY: help demo test test-matrix lint bench bench-sync bench-engine chaos clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -16,16 +16,23 @@ test: lint ## lint, then every test but the long fault runs
 	scripts/debian-packages
 	$(BIN)/pytest -n 2 --dist loadfile
 
+test-matrix: $(READY) ## the tests that depend on the server: PostgreSQL 15, 16, and 18 as a plain owner; LEGS=15 chooses
+	scripts/debian-packages
+	$(BIN)/python -m tests.matrix $(LEGS)
+
 lint: $(READY) ## style, format, types, floors
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: bench-sync ## every benchmark there is
+bench: bench-sync bench-engine ## every benchmark there is
 
 bench-sync: $(READY) ## measure the sync against a bare HTTP loop and the one-by-one algorithm
 	$(BIN)/python -m benchmarks.sync
+
+bench-engine: $(READY) ## measure the job engine against its limit and its peers; QUICK=1 only sees that it runs
+	$(BIN)/python -m benchmarks.engine $(if $(filter-out 0,$(QUICK)),--quick)
 
 chaos: $(READY) ## the long fault runs: processes killed and stopped, Postgres restarted
 	scripts/debian-packages

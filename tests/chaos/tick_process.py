@@ -7,12 +7,12 @@ import json
 import sys
 
 from tidemill import logging
-from tidemill.app import Tidemill
+from tidemill.app import Rooms
 from tidemill.settings import Settings
 
 
 async def tick() -> None:
-    async with Tidemill.open(Settings.load(), name="chaos tick") as app:
+    async with Rooms.open(Settings.load(), name="chaos tick") as app:
         sys.stdout.write("open\n")
         sys.stdout.flush()
         while request_key := (await asyncio.to_thread(sys.stdin.readline)).strip():

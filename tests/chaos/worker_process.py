@@ -13,7 +13,7 @@ import structlog
 import uvloop
 
 from tidemill import logging
-from tidemill.app import Tidemill
+from tidemill.app import Rooms
 from tidemill.connectors.threads import connector
 from tidemill.connectors.threads.client import ThreadsClient
 from tidemill.settings import Settings
@@ -25,7 +25,7 @@ POSTS_A_PAGE = 8
 async def work() -> None:
     connector.BATCH_SIZE = POSTS_A_COMMIT
     ThreadsClient.pages.__kwdefaults__["page_size"] = POSTS_A_PAGE
-    async with Tidemill.open(Settings.load(), name="chaos") as app, app.worker() as worker:
+    async with Rooms.open(Settings.load(), name="chaos") as app, app.worker() as worker:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
         running = asyncio.create_task(worker.run())
         started = asyncio.create_task(worker.started.wait())

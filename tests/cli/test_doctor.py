@@ -50,8 +50,8 @@ insert into tidemill.job_dead (id, queue, kind, priority, attempt, crashes, max_
 values (1, 1, 1, 0, 1, 0, 1, '{}', now())
 """
 SCHEDULE = """\
-insert into tidemill.schedule (name, kind, cron, next_at, error)
-values ('s', 'x', '* * * * *', now() + $1::interval, $2)
+insert into tidemill.schedule (name, kind, spec, next_at, error)
+values ('s', 'x', '{"cron": "* * * * *"}', now() + $1::interval, $2)
 """
 OTHER_SUM = "update tidemill.schema_migrations set sha256 = 'other' where version = '20261122000100'"
 NEWER = "insert into tidemill.schema_migrations (version, name) values ('20991231000000', 'new')"

@@ -38,7 +38,10 @@ def test_every_commands_help_has_an_example(path: tuple[str, ...], run: Run) -> 
 def test_help_and_version_exit_with_0_and_name_every_command(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    commands = ("accounts", "cron", "demo", "doctor", "logs", "migrate", "run", "serve", "simulator", "up", "worker")
+    commands = (
+        *("accounts", "cron", "demo", "doctor", "jobs", "logs", "migrate", "queues", "run", "schedules", "serve"),
+        *("simulator", "up", "worker"),
+    )
     assert [name for name in commands if f"\n  {name}" not in out] == []
     assert run("--version")[0] == 0
 

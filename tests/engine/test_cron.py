@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tidemill.engine.cron import Cron
+from tidemill.engine.recurrence import Cron
 from tidemill.errors import InvalidInput
 
 
@@ -44,6 +44,20 @@ def _fires(cron: Cron, after: datetime, count: int) -> list[str]:
         ("0 0 * * 5-7", "2024-01-06T00:00", "2024-01-07T00:00"),
         ("0 0 * * FRI-SUN", "2024-01-06T00:00", "2024-01-07T00:00"),
         ("0 0 * * */2", "2024-01-02T00:00", "2024-01-04T00:00"),
+        ("0 0 L * *", "2024-02-01T00:00", "2024-02-29T00:00"),
+        ("0 0 L 2 *", "2024-03-01T00:00", "2025-02-28T00:00"),
+        ("0 0 15,L * *", "2024-04-15T00:00", "2024-04-30T00:00"),
+        ("0 0 * * 5L", "2024-05-01T00:00", "2024-05-31T00:00"),
+        ("0 0 * * friL,mon#1", "2024-05-31T00:00", "2024-06-03T00:00"),
+        ("0 0 * * 7#1", "2024-05-31T00:00", "2024-06-02T00:00"),
+        ("0 0 * 2 mon#5", "2025-01-01T00:00", "2044-02-29T00:00"),
+        ("0 0 L * mon#2", "2024-06-01T00:00", "2024-06-10T00:00"),
+        ("0 0 L * mon#2", "2024-06-10T00:00", "2024-06-30T00:00"),
+        ("* * * * * *", "2024-01-01T00:00:00.5", "2024-01-01T00:00:01"),
+        ("*/20 59 23 31 12 *", "2024-12-31T23:59:40", "2025-12-31T23:59:00"),
+        ("15,45 */30 * * * *", "2024-01-01T00:00:45", "2024-01-01T00:30:15"),
+        ("@midnight", "2024-01-01T00:30", "2024-01-02T00:00"),
+        ("@annually", "2024-01-01T00:30", "2025-01-01T00:00"),
         ("@hourly", "2024-01-01T00:30", "2024-01-01T01:00"),
         ("@daily", "2024-01-01T00:30", "2024-01-02T00:00"),
         ("@weekly", "2024-01-01T00:30", "2024-01-07T00:00"),
@@ -62,10 +76,12 @@ def test_the_next_fire_is_strictly_after_the_instant(expression: str, after: str
     [
         ("", "cron"),
         ("* * * *", "cron"),
-        ("0 * * * * *", "cron"),
+        ("0 0 * * * * *", "cron"),
+        ("60 * * * * *", "second"),
+        ("5/10 * * * * *", "second"),
         ("@reboot", "cron"),
         ("@every 5m", "cron"),
-        ("@midnight", "cron"),
+        ("@noon", "cron"),
         ("*," * 5_000 + "* * * * *", "cron"),
         ("60 * * * *", "minute"),
         ("-1 * * * *", "minute"),
@@ -82,7 +98,9 @@ def test_the_next_fire_is_strictly_after_the_instant(expression: str, after: str
         ("0 22-2 * * *", "hour"),
         ("0 1-2-3 * * *", "hour"),
         ("0 0 0 * *", "day of month"),
-        ("0 0 L * *", "day of month"),
+        ("0 0 L-3 * *", "day of month"),
+        ("0 0 LW * *", "day of month"),
+        ("0 0 1,,L * *", "day of month"),
         ("0 0 15W * *", "day of month"),
         ("0 0 ? * *", "day of month"),
         ("0 0 30 2 *", "day of month"),
@@ -90,8 +108,14 @@ def test_the_next_fire_is_strictly_after_the_instant(expression: str, after: str
         ("0 0 1 13 *", "month"),
         ("0 0 1 january *", "month"),
         ("0 0 * * 8", "day of week"),
-        ("0 0 * * 5#2", "day of week"),
-        ("0 0 * * 5L", "day of week"),
+        ("0 0 * * 5#6", "day of week"),
+        ("0 0 * * 5#0", "day of week"),
+        ("0 0 * * #2", "day of week"),
+        ("0 0 * * mon-fri#2", "day of week"),
+        ("0 0 * * L", "day of week"),
+        ("0 0 * * 8L", "day of week"),
+        ("0 0 * * mon-friL", "day of week"),
+        ("0 L * * *", "hour"),
         ("0 0 * * sat-mon", "day of week"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tidemill.engine.cron import Cron
+from tidemill.engine.recurrence import Cron
 
 MINUTE = timedelta(minutes=1)
 ODD_ZONES = (
@@ -35,10 +35,12 @@ class Expression:
     day: Field
     month: Field
     weekday: Field
+    second: Field | None = None
 
     @property
     def text(self) -> str:
-        return " ".join(f.text for f in (self.minute, self.hour, self.day, self.month, self.weekday))
+        fields = (self.minute, self.hour, self.day, self.month, self.weekday)
+        return " ".join(f.text for f in ((self.second, *fields) if self.second else fields))
 
     @property
     def elapsed(self) -> bool:
@@ -50,7 +52,8 @@ class Expression:
         return local.month in self.month.values and ((day or weekday) if both else (day and weekday))
 
     def matches(self, local: datetime) -> bool:
-        return local.minute in self.minute.values and local.hour in self.hour.values and self.on(local)
+        on_time = local.minute in self.minute.values and local.hour in self.hour.values
+        return on_time and local.second in (self.second.values if self.second else (0,)) and self.on(local)
 
 
 @lru_cache(maxsize=64)
@@ -61,17 +64,24 @@ def window(zone: str, start: datetime, days: int) -> Sequence[tuple[datetime, da
     return [(at, at.astimezone(tz).replace(tzinfo=None)) for at in instants]
 
 
-def oracle(expression: Expression, minutes: Sequence[tuple[datetime, datetime]]) -> list[datetime]:
+def oracle(
+    matches: Callable[[datetime], bool],
+    minutes: Sequence[tuple[datetime, datetime]],
+    *,
+    elapsed: bool,
+    unit: timedelta = MINUTE,
+) -> list[datetime]:
+    """The fires among instants that lie a unit of time apart."""
     fires: list[datetime] = []
-    latest = minutes[0][1] - MINUTE
+    latest = minutes[0][1] - unit
     for at, local in minutes:
-        if expression.elapsed:
-            fire = expression.matches(local)
+        if elapsed:
+            fire = matches(local)
         else:
             fire = False
             while latest < local:
-                latest += MINUTE
-                fire = fire or expression.matches(latest)
+                latest += unit
+                fire = fire or matches(latest)
         if fire:
             fires.append(at)
     return fires
@@ -149,7 +159,7 @@ def moved_clocks(draw: st.DrawFn) -> tuple[Expression, str, datetime]:
 
 
 def _agree(expression: Expression, zone: str, start: datetime, days: int = 4) -> None:
-    expected = oracle(expression, window(zone, start, days))
+    expected = oracle(expression.matches, window(zone, start, days), elapsed=expression.elapsed)
     cron = Cron.parse(expression.text, zone)
     end = start + timedelta(days=days)
     found: list[datetime] = []

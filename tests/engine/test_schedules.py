@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from asyncpg.pool import PoolConnectionProxy
 
 from tidemill.engine import Context, Engine, Kind, Registry
 from tidemill.engine.schedules import CHUNK, Schedule, Schedules
@@ -97,7 +98,7 @@ async def test_declaring_the_same_again_keeps_the_plan_and_writes_nothing(db: Da
 async def test_new_arguments_keep_the_plan_and_a_new_cron_makes_one(db: Database, schedules: Schedules) -> None:
     await schedules.declare(TIDES)
     await _set_clock(db, NOON + 3 * QUARTER)
-    await schedules.declare(Schedule(name="tides", kind="tide", cron=TIDES.cron, args={"moon": "new"}))
+    await schedules.declare(Schedule(name="tides", kind="tide", cron=TIDES.spec["cron"], args={"moon": "new"}))
     row = await _row(db)
     assert (row["next_at"], row["args"]) == (NOON + QUARTER, {"moon": "new"})
     await schedules.declare(Schedule(name="tides", kind="tide", cron="0 * * * *"))
@@ -119,10 +120,18 @@ async def test_a_declaration_commits_or_rolls_back_with_the_callers_transaction(
 
 @pytest.mark.parametrize(
     ("field", "changed"),
-    [("kind", {"kind": "ebb"}), ("hour", {"cron": "0 25 * * *"}), ("timezone", {"timezone": "Mars/Olympus"})],
+    [
+        ("kind", {"kind": "ebb"}),
+        ("hour", {"cron": "0 25 * * *"}),
+        ("timezone", {"timezone": "Mars/Olympus"}),
+        ("overlap", {"overlap": "replace"}),
+        ("every", {"every": "1h"}),
+        ("often", {"often": True}),
+        ("name", {"name": "n" * 201}),
+    ],
 )
 async def test_a_bad_declaration_is_refused_and_nothing_is_written(
-    db: Database, schedules: Schedules, field: str, changed: dict[str, str]
+    db: Database, schedules: Schedules, field: str, changed: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
         await schedules.declare(Schedule(**{"name": "tides", "kind": "tide", "cron": "0 1 * * *"} | changed))
@@ -131,7 +140,16 @@ async def test_a_bad_declaration_is_refused_and_nothing_is_written(
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("cron", "0 0 L * *"), ("timezone", "Mars/Olympus"), ("args", [1]), ("cron", "0 0 30 2 *")]
+    ("column", "value"),
+    [
+        ("spec", {"cron": "0 0 15W * *"}),
+        ("spec", {"cron": "0 0 * * *", "timezone": "Mars/Olympus"}),
+        ("spec", {"cron": "0 0 * * *", "overlap": "replace"}),
+        ("spec", {"when": "often"}),
+        ("spec", ["0 0 * * *"]),
+        ("args", [1]),
+        ("spec", {"rrule": "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30"}),
+    ],
 )
 async def test_a_bad_row_gets_its_error_and_stops_nobody_else(
     db: Database, schedules: Schedules, column: str, value: object
@@ -215,12 +233,200 @@ async def test_a_definition_changed_between_reading_and_firing_is_not_fired(
     retrying = db.retrying
 
     async def late(work: Any) -> Any:
-        await db.execute("update tidemill.schedule set cron = '0 0 1 1 *', next_at = '2027-01-01Z'")
+        await db.execute("update tidemill.schedule set spec = '{\"cron\": \"0 0 1 1 *\"}', next_at = '2027-01-01Z'")
         return await retrying(work)
 
     monkeypatch.setattr(db, "retrying", late)
     assert await schedules.tick() == datetime(2027, 1, 1, tzinfo=UTC)
     assert await _fires(db) == []
+
+
+async def test_a_schedule_that_fires_once_does_so_and_never_again(db: Database, schedules: Schedules) -> None:
+    once = Schedule(name="once", kind="tide", at="2026-05-04T12:10:00Z")
+    await schedules.declare(once)
+    await _set_clock(db, NOON + QUARTER)
+    assert await schedules.tick() is None
+    assert await _fires(db) == [("once", NOON + timedelta(minutes=10))]
+    before = await _row(db, "once")
+    assert before["next_at"] is None
+    await schedules.declare(once)
+    assert await _row(db, "once") == before
+    await schedules.tick()
+    assert len(await _jobs(db)) == 1
+
+
+async def test_a_schedule_by_hand_never_fires_but_runs(db: Database, schedules: Schedules) -> None:
+    await schedules.declare(Schedule(name="by hand", kind="tide", args={"moon": "full"}))
+    await _set_clock(db, NOON + QUARTER)
+    assert await schedules.tick() is None
+    job = await schedules.run("by hand")
+    jobs = await _jobs(db)
+    assert list(jobs) == [job]
+    assert jobs[job]["moon"] == "full"
+    assert datetime.fromisoformat(jobs[job]["fire_at"]) >= NOON + QUARTER
+    assert await schedules.run("by hand") is None
+    with pytest.raises(InvalidInput, match="there is no schedule 'moon'"):
+        await schedules.run("moon")
+
+
+@pytest.mark.parametrize(
+    ("misfire", "expected"), [("latest", [3]), ("skip", []), ({"all": 2}, [2, 3]), ({"all": 9}, [1, 2, 3])]
+)
+async def test_what_was_missed_is_made_up_for_as_the_misfire_rule_says(
+    db: Database, schedules: Schedules, misfire: Any, expected: list[int]
+) -> None:
+    await schedules.declare(Schedule(name="tides", kind="tide", every="15m", misfire=misfire, overlap="allow"))
+    await _set_clock(db, NOON + 3 * QUARTER + timedelta(minutes=5))
+    assert await schedules.tick() == NOON + 4 * QUARTER
+    assert await _fires(db) == [("tides", NOON + n * QUARTER) for n in expected]
+    assert sorted(job["fire_at"] for job in (await _jobs(db)).values()) == [
+        (NOON + n * QUARTER).isoformat() for n in expected
+    ]
+    assert (await _row(db))["last_at"] == (NOON + expected[-1] * QUARTER if expected else None)
+
+
+async def _end_jobs(db: Database) -> None:
+    """What the end of a job does, as far as schedules see it."""
+    await db.execute("delete from tidemill.job_ready")
+    await db.execute("delete from tidemill.unique_key")
+
+
+async def test_while_a_fires_job_has_not_ended_the_next_is_skipped(db: Database, schedules: Schedules) -> None:
+    await schedules.declare(TIDES)
+    for n in (1, 2):
+        await _set_clock(db, NOON + n * QUARTER)
+        await schedules.tick()
+    assert len(await _jobs(db)) == 1
+    fires = await db.fetch("select fire_at, job_id is null as skipped from tidemill.schedule_fire order by 1")
+    assert [tuple(row) for row in fires] == [(NOON + QUARTER, False), (NOON + 2 * QUARTER, True)]
+
+    await _end_jobs(db)
+    await _set_clock(db, NOON + 3 * QUARTER)
+    await schedules.tick()
+    assert [job["fire_at"] for job in (await _jobs(db)).values()] == ["2026-05-04T12:45:00+00:00"]
+
+
+async def test_with_overlap_allow_jobs_run_side_by_side(db: Database, schedules: Schedules) -> None:
+    await schedules.declare(Schedule(name="tides", kind="tide", every="15m", overlap="allow"))
+    for n in (1, 2):
+        await _set_clock(db, NOON + n * QUARTER)
+        await schedules.tick()
+    assert len(await _jobs(db)) == 2
+
+
+@pytest.mark.parametrize(("misfire", "expected"), [("latest", [1, 5]), ({"all": 3}, [1, 3, 4, 5])])
+async def test_with_overlap_queue_fires_wait_their_turn_one_after_the_other(
+    db: Database, schedules: Schedules, misfire: Any, expected: list[int]
+) -> None:
+    await schedules.declare(Schedule(name="tides", kind="tide", every="15m", overlap="queue", misfire=misfire))
+    await _set_clock(db, NOON + QUARTER)
+    await schedules.tick()
+    await _set_clock(db, NOON + 5 * QUARTER)
+    for _ in range(2):
+        await schedules.tick()
+        assert await _fires(db) == [("tides", NOON + QUARTER)]
+    for done in range(1, len(expected)):
+        await _end_jobs(db)
+        for _ in range(2):
+            await schedules.tick()
+            assert await _fires(db) == [("tides", NOON + n * QUARTER) for n in expected[: done + 1]]
+            assert len(await _jobs(db)) == 1
+    await _end_jobs(db)
+    assert await schedules.tick() == NOON + 6 * QUARTER
+    assert await db.fetchval("select count(*) from tidemill.schedule_fire where job_id is null") == 0
+
+
+async def test_those_that_wait_their_turn_keep_nobody_else_waiting(db: Database, schedules: Schedules) -> None:
+    await db.execute(
+        "insert into tidemill.schedule (name, kind, spec, next_at)"
+        ' select \'s\' || n, \'tide\', \'{"every": "15m", "overlap": "queue"}\', $2 from generate_series(1, $1::int) n',
+        CHUNK + 10,
+        NOON,
+    )
+    await schedules.tick()
+    assert len(await _jobs(db)) == CHUNK + 10
+    await schedules.declare(TIDES)
+    await _set_clock(db, NOON + QUARTER)
+    await schedules.tick()
+    assert (await _row(db))["last_at"] == NOON + QUARTER
+    assert len(await _jobs(db)) == CHUNK + 11
+
+
+async def test_a_kind_with_keys_of_its_own_keeps_to_those(db: Database) -> None:
+    registry = Registry()
+    registry.add(Kind("tide", _nothing, unique=lambda args: args["moon"]))
+    engine = Engine(db, registry)
+    schedules = Schedules(db, engine)
+    await _set_clock(db, NOON)
+    await schedules.declare(TIDES)
+    await engine.enqueue("tide", {"moon": "full"})
+    await _set_clock(db, NOON + QUARTER)
+    await schedules.tick()
+    assert len(await _jobs(db)) == 1
+    with pytest.raises(InvalidInput, match="keys of their own"):
+        await schedules.declare(Schedule(name="ebbs", kind="tide", args={"moon": "new"}, every="1h", overlap="queue"))
+
+
+async def test_a_row_whose_key_cannot_be_made_gets_its_error_and_stops_nobody_else(db: Database) -> None:
+    registry = Registry()
+    registry.add(Kind("tide", _nothing, unique=lambda args: args["moon"]))
+    schedules = Schedules(db, Engine(db, registry))
+    await _set_clock(db, NOON)
+    await schedules.declare(TIDES)
+    await schedules.declare(Schedule(name="a bad one", kind="tide", every="15m", args={"moon": "new"}))
+    await db.execute("update tidemill.schedule set args = '{}' where name = 'a bad one'")
+    await _set_clock(db, NOON + QUARTER)
+    await schedules.tick()
+    assert await _fires(db) == [("tides", NOON + QUARTER)]
+    assert "KeyError" in (await _row(db, "a bad one"))["error"]
+
+
+async def test_jitter_delays_the_job_and_leaves_the_fire_where_it_is(db: Database, schedules: Schedules) -> None:
+    for n in range(20):
+        await schedules.declare(Schedule(name=f"s{n}", kind="tide", cron="*/15 * * * *", jitter="10m"))
+    await _set_clock(db, NOON + QUARTER)
+    assert await schedules.tick() == NOON + 2 * QUARTER
+    assert {at for _, at in await _fires(db)} == {NOON + QUARTER}
+    starts = [row["run_at"] for row in await db.fetch("select run_at from tidemill.job_delayed")]
+    assert len({*starts}) > 10
+    assert all(NOON + QUARTER < at < NOON + QUARTER + timedelta(minutes=10) for at in starts)
+
+
+async def test_a_tick_takes_as_few_statements_for_many_schedules_as_for_one(
+    db: Database, schedules: Schedules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def counted(real: Any) -> Any:
+        def call(self: Any, query: str, *args: Any, **options: Any) -> Any:
+            asked.append(query)
+            return real(self, query, *args, **options)
+
+        return call
+
+    for verb in ("fetch", "fetchrow", "fetchval", "execute"):
+        monkeypatch.setattr(PoolConnectionProxy, verb, counted(getattr(PoolConnectionProxy, verb)))
+
+    async def statements(count: int, at: datetime) -> int:
+        await db.execute(
+            "insert into tidemill.schedule (name, kind, spec, next_at)"
+            " select 's' || n || $2::timestamptz, 'tide', $3, $2::timestamptz"
+            " from generate_series(1, $1::int) n",
+            count,
+            at,
+            {"every": "15m", "misfire": {"all": 3}, "overlap": "allow"},
+        )
+        await schedules.tick()
+        asked.clear()
+        await _set_clock(db, at + 3 * QUARTER)
+        await schedules.tick()
+        return len(asked)
+
+    one = await statements(1, NOON)
+    await db.execute("delete from tidemill.schedule")
+    assert await statements(CHUNK - 1, NOON + 3 * QUARTER) == one
+    assert 0 < one < 15
+    assert len(await _jobs(db)) > 3 * (CHUNK - 1)
 
 
 @pytest.fixture
@@ -239,8 +445,9 @@ async def test_five_nodes_ticking_at_once_fire_every_due_time_exactly_once(
     await _set_clock(db, NOON)
     total = CHUNK + 100  # more than one chunk
     await db.execute(
-        "insert into tidemill.schedule (name, kind, cron, next_at)"
-        " select 's' || n, 'tide', (n % 60) || ' * * * *', $2::timestamptz + make_interval(mins => n % 60)"
+        "insert into tidemill.schedule (name, kind, spec, next_at)"
+        " select 's' || n, 'tide', jsonb_build_object('cron', (n % 60) || ' * * * *', 'overlap', 'allow'),"
+        " $2::timestamptz + make_interval(mins => n % 60)"
         " from generate_series(1, $1::int) n",
         total,
         NOON,
@@ -287,8 +494,8 @@ async def test_a_worker_ticks_by_itself(db: Database) -> None:
 
 async def test_sleeping_schedules_are_not_looked_at(db: Database, schedules: Schedules) -> None:
     await db.execute(
-        "insert into tidemill.schedule (name, kind, cron, next_at)"
-        " select 's' || n, 'tide', '0 0 1 1 *', '2027-01-01Z' from generate_series(1, 20000) n"
+        "insert into tidemill.schedule (name, kind, spec, next_at)"
+        " select 's' || n, 'tide', '{\"cron\": \"0 0 1 1 *\"}', '2027-01-01Z' from generate_series(1, 20000) n"
     )
     await schedules.declare(TIDES)
     await db.execute("analyze tidemill.schedule")

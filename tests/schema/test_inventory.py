@@ -143,6 +143,7 @@ async def test_tenants_call_only_the_functions_meant_for_them(conn: Connection) 
         "my_workspace_ids()",
         "is_workspace_member(uuid)",
         "is_workspace_editor(uuid)",
+        "tidemill_enqueue(text,jsonb)",
     }
 
 

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 
 from structlog.testing import capture_logs
 
-from tidemill.app import Tidemill
+from tidemill.app import Rooms
 from tidemill.connectors import Limits
 from tidemill.connectors.threads import LongToken, Profile
 from tidemill.engine import Worker
@@ -76,7 +76,7 @@ class World:
     """See the module."""
 
     sim: ThreadsSimulator
-    app: Tidemill
+    app: Rooms
     logs: list[MutableMapping[str, Any]]
     workspace: UUID
     user: UUID
@@ -299,7 +299,7 @@ async def world(
                 vault_keys=VAULT_KEYS,
                 **settings,
             )
-            async with Tidemill.open(chosen, name="tidemill tests", limits=limits or Limits(backoff_s=0.005)) as app:
+            async with Rooms.open(chosen, name="tidemill tests", limits=limits or Limits(backoff_s=0.005)) as app:
                 user, workspace = uuid4(), uuid4()
                 await app.db.execute("insert into auth.users (id, email) values ($1, $2)", user, f"{user}@example.com")
                 made = World(sim, app, logs, workspace, user, now=start)
@@ -314,7 +314,7 @@ async def world(
 
 
 @asynccontextmanager
-async def _working(app: Tidemill, accounts_at_once: int | None) -> AsyncGenerator[Worker]:
+async def _working(app: Rooms, accounts_at_once: int | None) -> AsyncGenerator[Worker]:
     async with app.worker(accounts_at_once=accounts_at_once) as worker:
         task = asyncio.create_task(worker.run())
         try:

@@ -17,7 +17,22 @@ from tidemill.cli.tether import tether
 from tidemill.errors import DatabaseUnavailable, TidemillError
 from tidemill.logging import redact
 
-COMMANDS = ("accounts", "cron", "demo", "doctor", "logs", "migrate", "run", "serve", "simulator", "up", "worker")
+COMMANDS = (
+    "accounts",
+    "cron",
+    "demo",
+    "doctor",
+    "jobs",
+    "logs",
+    "migrate",
+    "queues",
+    "run",
+    "schedules",
+    "serve",
+    "simulator",
+    "up",
+    "worker",
+)
 
 
 class _Tree(click.Group):

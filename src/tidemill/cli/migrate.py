@@ -7,12 +7,11 @@ from pathlib import Path
 import click
 
 from tidemill import postgres
-from tidemill.app import database_url
 from tidemill.cli.console import json_option, print_json, say
 from tidemill.cli.exits import Exit
 from tidemill.cli.options import Options, pass_options
 from tidemill.cli.running import run_async
-from tidemill.postgres import MigrationState
+from tidemill.postgres import MigrationState, database_url
 from tidemill.settings import Settings
 
 

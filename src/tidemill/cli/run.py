@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import click
 
 from tidemill import logging
-from tidemill.app import Tidemill
+from tidemill.app import Rooms
 from tidemill.cli.console import hint, json_option, plain, print_json, say, seconds
 from tidemill.cli.exits import Exit
 from tidemill.cli.logs import find_run
@@ -48,7 +48,7 @@ def scheduled_sync(options: Options, wait_s: float, as_json: bool) -> int:
 
 
 async def _scheduled_sync(settings: Settings, wait_s: float, as_json: bool) -> int:
-    async with Tidemill.open(settings, name="tidemill run") as app:
+    async with Rooms.open(settings, name="tidemill run") as app:
         triggered = await app.sync.trigger_scheduled(trigger="cli", request_key=f"cli:{uuid4()}", own_slot=True)
         workers = await app.db.fetchval(SQL.live_workers)
         if not triggered.skipped and wait_s > 0:

@@ -8,7 +8,7 @@ import click
 import structlog
 
 from tidemill import logging
-from tidemill.app import Tidemill
+from tidemill.app import Rooms
 from tidemill.cli.options import Options, pass_options
 from tidemill.cli.running import run_async, stopping
 from tidemill.settings import Settings
@@ -42,12 +42,12 @@ def serve(options: Options, host: str, port: int) -> int:
 
 async def _serve(settings: Settings, host: str, port: int) -> int:
     with stopping() as stop:
-        async with Tidemill.open(settings, name="tidemill serve") as app:
+        async with Rooms.open(settings, name="tidemill serve") as app:
             await listen(app, stop, host=host, port=port)
         return stop.code
 
 
-async def listen(app: Tidemill, stop: asyncio.Event, *, host: str, port: int) -> None:
+async def listen(app: Rooms, stop: asyncio.Event, *, host: str, port: int) -> None:
     """The functions server in this process until ``stop`` is set."""
 
     def ready(url: str) -> None:

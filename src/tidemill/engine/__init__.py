@@ -11,12 +11,12 @@ from tidemill.engine import locks
 from tidemill.engine.backoff import Backoff
 from tidemill.engine.batch import BatchSummary, advance_batch, close_batch, seal_batch
 from tidemill.engine.context import Context
-from tidemill.engine.cron import Cron
 from tidemill.engine.engine import Engine, KeyHeld
 from tidemill.engine.fence import fence_held
 from tidemill.engine.job import Job, NewJob, Orphan
 from tidemill.engine.kind import Kind, Registry
 from tidemill.engine.outcome import Cancel, Done, Fail, Outcome, Partial, Skip, Snooze
+from tidemill.engine.recurrence import Cron, Plan, Recurrence
 from tidemill.engine.schedules import Schedule, Schedules
 from tidemill.engine.scopes import Block, Scopes
 from tidemill.engine.worker import DueSource, Worker
@@ -39,6 +39,8 @@ __all__ = [
     "Orphan",
     "Outcome",
     "Partial",
+    "Plan",
+    "Recurrence",
     "Registry",
     "Schedule",
     "Schedules",

@@ -7,23 +7,31 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from tidemill.engine.batch import open_batch
+from tidemill.engine.callers import enqueue_with
+from tidemill.engine.callers.recognise import Family, family_of
+from tidemill.engine.declare import declare_kinds
 from tidemill.engine.job import NewJob
 from tidemill.engine.kind import Registry
 from tidemill.engine.names import Names
+from tidemill.engine.processes import Processes
 from tidemill.engine.scopes import Scopes
 from tidemill.engine.statements import SQL
+from tidemill.engine.threads import Threads
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Connection, Database
 
-PRIORITIES = range(-1000, 1001)
+_encode = msgspec.json.Encoder().encode
 
 
 class KeyHeld(InvalidInput):
     """Another live job holds the unique key."""
 
-    def __init__(self, kind: str, key: str) -> None:
-        super().__init__("key", f"a live {kind!r} job already holds the key {key!r}")
+    def __init__(self, kind: str, key: str | None) -> None:
+        held = "the key of these arguments" if key is None else f"the key {key!r}"
+        super().__init__("key", f"a live {kind!r} job already holds {held}")
 
 
 class Engine:
@@ -33,6 +41,8 @@ class Engine:
         db: where the jobs live.
         registry: the kinds this application knows.
         scopes: pauses of outside scopes, fleet-wide.
+        threads: where plain functions run.
+        processes: where functions run that are declared with ``processes=True``.
     """
 
     def __init__(self, db: Database, registry: Registry) -> None:
@@ -40,13 +50,20 @@ class Engine:
         self.registry = registry
         self.names = Names()
         self.scopes = Scopes(db)
+        self.threads = Threads()
+        self.processes = Processes()
+        self._are_kinds_declared = False
+
+    async def close(self) -> None:
+        """End the child processes, if there are any; ``db`` is the caller's."""
+        await self.processes.close()
 
     async def enqueue(
         self,
         kind: str,
-        args: Mapping[str, Any] | None = None,
+        args: Any = None,
         *,
-        conn: Connection | None = None,
+        conn: Any = None,
         key: str | None = None,
         at: datetime | None = None,
         delay: float | None = None,
@@ -60,16 +77,17 @@ class Engine:
             InvalidInput: naming the argument that cannot be taken.
             KeyHeld: when a live job of the kind holds ``key``.
         """
-        job = NewJob(
-            kind=kind, args=args or {}, key=key, at=at, delay=delay, priority=priority, tenant=tenant, batch=batch
-        )
+        job = NewJob(kind=kind, args=args, key=key, at=at, delay=delay, priority=priority, tenant=tenant, batch=batch)
         [job_id] = await self.enqueue_many([job], conn=conn)
         if job_id is None:
-            raise KeyHeld(kind, key or "")
+            raise KeyHeld(kind, key)
         return job_id
 
-    async def enqueue_many(self, jobs: Sequence[NewJob], *, conn: Connection | None = None) -> list[int | None]:
+    async def enqueue_many(self, jobs: Sequence[NewJob], *, conn: Any = None) -> list[int | None]:
         """Enqueue jobs in one statement; the answer has None for each whose unique key is held.
+
+        ``conn`` is a connection of the application's, of asyncpg, psycopg or SQLAlchemy (see
+        :func:`tidemill.engine.callers.enqueue_with`; for plain code there is ``enqueue_with_sync``).
 
         Raises:
             InvalidInput: naming the argument that cannot be taken; then nothing is enqueued.
@@ -77,8 +95,12 @@ class Engine:
         if not jobs:
             return []
         kinds = [self.registry[job.kind] for job in jobs]
-        for job in jobs:
-            _check(job)
+        jobs = [kind.checked(job) for kind, job in zip(kinds, jobs, strict=True)]
+        if conn is not None and family_of(conn) is not Family.ASYNCPG:
+            if not self._are_kinds_declared:
+                await declare_kinds(self.db, self.registry)
+                self._are_kinds_declared = True
+            return await enqueue_with(conn, jobs, self.registry)
         await self.names.learn(self.db, {k.name for k in kinds}, {k.queue for k in kinds})
         columns = (
             [self.names.kind(kind.name) for kind in kinds],
@@ -88,7 +110,7 @@ class Engine:
             [job.tenant for job in jobs],
             [job.batch for job in jobs],
             [job.key for job in jobs],
-            [dict(job.args) for job in jobs],
+            [_encode(job.args).decode() for job in jobs],
             [job.at for job in jobs],
             [job.delay for job in jobs],
         )
@@ -124,16 +146,3 @@ class Engine:
             batch=batch,
             tenant=tenant,
         )
-
-
-def _check(job: NewJob) -> None:
-    if job.at is not None and job.delay is not None:
-        raise InvalidInput("delay", "give either at or delay, not both")
-    if job.at is not None and job.at.tzinfo is None:
-        raise InvalidInput("at", "needs a time zone, e.g. datetime.now(UTC)")
-    if job.delay is not None and not 0 <= job.delay < 1e9:
-        raise InvalidInput("delay", f"{job.delay!r} is not a number of seconds from 0 to 1e9")
-    if job.priority not in PRIORITIES:
-        raise InvalidInput("priority", f"{job.priority!r} is outside -1000 to 1000; higher runs first")
-    if job.key is not None and not 1 <= len(job.key) <= 500:
-        raise InvalidInput("key", "needs 1 to 500 characters")

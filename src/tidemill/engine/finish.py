@@ -17,7 +17,12 @@ End = Literal["done", "partial", "skipped", "cancelled", "failed", "dead", "retr
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How one attempt ended. ``delay`` (seconds) or ``at`` say when a retry or snooze may start."""
+    """How one attempt ended.
+
+    Attributes:
+        delay, at: seconds, or the instant, that say when a retry or snooze may start.
+        orphaned: whether it ended without its handler's say, so that the owner of the kind is told (``on_orphan``).
+    """
 
     job: Job
     outcome: End
@@ -25,6 +30,7 @@ class Ending:
     result: Any = None
     delay: float = 0.0
     at: datetime | None = None
+    orphaned: bool = False
 
 
 async def finish(conn: Connection, endings: Sequence[Ending]) -> set[int]:
@@ -100,11 +106,12 @@ async def _finish_others(db: Database, registry: Registry, endings: Sequence[End
 
 
 async def tell_owners(conn: Connection, registry: Registry, endings: Sequence[Ending]) -> None:
-    """Call ``on_orphan`` of each kind, once, for its jobs that died; in the transaction that ended them."""
+    """Call ``on_orphan`` of each kind, once, for its jobs that died or were taken away; in their transaction."""
     by_kind: dict[str, list[Orphan]] = {}
     for e in endings:
-        if e.outcome == "dead" or e.reason == "deadline":
-            by_kind.setdefault(e.job.kind, []).append(Orphan(e.job, e.outcome, e.reason or e.outcome))
+        if e.outcome == "dead" or e.orphaned:
+            reason = "cancelled" if e.outcome == "cancelled" else e.reason or e.outcome
+            by_kind.setdefault(e.job.kind, []).append(Orphan(e.job, e.outcome, reason))
     for name, orphans in sorted(by_kind.items()):
         if name in registry and (tell := registry[name].on_orphan):
             await tell(conn, orphans)

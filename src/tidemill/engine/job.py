@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,18 +14,19 @@ class NewJob:
 
     Attributes:
         kind: the name a handler is registered under.
-        args: JSON arguments.
-        key: unique key within the kind, held until the job's terminal state.
+        args: an instance of what the kind takes, or a mapping; checked when it is enqueued.
+        key: unique key within the kind, held until the job's terminal state; None takes what the kind makes of the
+            arguments.
         at: earliest start, by ``tidemill.now()``; excludes ``delay``.
         delay: seconds from now to the earliest start.
         priority: higher first; a point is worth one minute of waiting.
-        tenant: opaque owner.
+        tenant: opaque owner; None takes what the kind makes of the arguments.
         batch: the batch that counts the job.
         max_attempts: errors after which the job is dead; None takes the kind's.
     """
 
     kind: str
-    args: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    args: Any = None
     key: str | None = None
     at: datetime | None = None
     delay: float | None = None
@@ -59,8 +59,8 @@ class Orphan:
     """A job that ends without its handler: dead, poisoned, or left over at its batch's deadline.
 
     Attributes:
-        outcome: ``dead`` or ``skipped``.
-        reason: ``poison``, ``deadline`` or the last error's text.
+        outcome: ``dead``, ``skipped`` or ``cancelled``.
+        reason: ``poison``, ``deadline``, ``cancelled`` or the last error's text.
     """
 
     job: Job

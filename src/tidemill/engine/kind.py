@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
+from tidemill.engine.arguments import Arguments, as_json
 from tidemill.engine.backoff import Backoff
-from tidemill.engine.job import Orphan
+from tidemill.engine.job import NewJob, Orphan
 from tidemill.engine.outcome import Outcome
 from tidemill.errors import ConfigurationError, InvalidInput
 
@@ -17,6 +21,40 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Context", dict[str, Any]], Awaitable[Outcome | None]]
 OnOrphan = Callable[["Connection", Sequence[Orphan]], Awaitable[None]]
+
+PRIORITIES = range(-1000, 1001)
+MOST_ATTEMPTS = 10_000
+_RATE = re.compile(r"([1-9]\d{0,8})/([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a kind may use of the whole fleet.
+
+    Attributes:
+        concurrency: jobs of the kind that run at a time.
+        rate: jobs of the kind that start within so many seconds.
+    """
+
+    concurrency: int | None = None
+    rate: tuple[int, int] | None = None
+
+    @classmethod
+    def parse(cls, concurrency: int | None, rate: str | None) -> Limits | None:
+        """From a count and ``"100/s"``, ``/m``, ``/h`` or ``/d``; None when there is no limit.
+
+        Raises:
+            ConfigurationError: when one of them cannot be taken.
+        """
+        if concurrency is not None and concurrency < 1:
+            raise ConfigurationError(f"concurrency: {concurrency!r} is no number of jobs from 1 on")
+        found = _RATE.fullmatch(rate) if rate is not None else None
+        if rate is not None and found is None:
+            raise ConfigurationError(f"rate: {rate!r} is not like '100/s', '100/m', '100/h' or '100/d'")
+        if concurrency is None and found is None:
+            return None
+        return cls(concurrency, (int(found[1]), _SECONDS[found[2]]) if found else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +71,10 @@ class Kind:
         priority: default priority, higher first.
         on_orphan: called inside the transaction that ends a job without its handler, so that the owner of the kind can
             close rows of its own.
+        arguments: the type that its jobs are checked against.
+        unique: makes a unique key of a job's arguments; True takes the arguments themselves.
+        tenant: makes a job's tenant of its arguments.
+        limits: what the kind may use of the fleet.
     """
 
     name: str
@@ -43,13 +85,67 @@ class Kind:
     backoff: Backoff = field(default_factory=Backoff)
     priority: int = 0
     on_orphan: OnOrphan | None = None
+    arguments: Arguments = field(default_factory=Arguments)
+    unique: Callable[[Any], str] | bool = False
+    tenant: Callable[[Any], UUID | None] | None = None
+    limits: Limits | None = None
+
+    def checked(self, job: NewJob) -> NewJob:
+        """The job as it may be stored: arguments as JSON, key and tenant filled in.
+
+        Raises:
+            InvalidInput: naming the argument that cannot be taken.
+        """
+        args = self.arguments.pack(job.args)
+        key, tenant = job.key, job.tenant
+        if key is None and self.unique:
+            key = self.arguments.digest(args) if self.unique is True else self.unique(self.arguments.read(args))
+        if tenant is None and self.tenant is not None:
+            tenant = self.tenant(self.arguments.read(args))
+        _check(job, key, tenant)
+        return NewJob(
+            kind=self.name,
+            args=args,
+            key=key,
+            at=job.at,
+            delay=job.delay,
+            priority=job.priority,
+            tenant=tenant,
+            batch=job.batch,
+            max_attempts=job.max_attempts,
+        )
+
+
+def _check(job: NewJob, key: object, tenant: object) -> None:
+    if job.at is not None and job.delay is not None:
+        raise InvalidInput("delay", "give either at or delay, not both")
+    if job.at is not None and (not _is(job.at, datetime) or job.at.tzinfo is None):
+        raise InvalidInput("at", "needs to be a datetime with a time zone, e.g. datetime.now(UTC)")
+    if job.delay is not None and not (_is(job.delay, (int, float)) and 0 <= job.delay < 1e9):
+        raise InvalidInput("delay", f"{job.delay!r} is not a number of seconds from 0 to 1e9")
+    if not _is(job.priority, int) or job.priority not in PRIORITIES:
+        raise InvalidInput("priority", f"{job.priority!r} is not a whole number from -1000 to 1000; higher runs first")
+    if job.max_attempts is not None and not (_is(job.max_attempts, int) and 1 <= job.max_attempts <= MOST_ATTEMPTS):
+        raise InvalidInput("max_attempts", f"{job.max_attempts!r} is not a whole number from 1 to {MOST_ATTEMPTS}")
+    if key is not None and not (isinstance(key, str) and 1 <= len(key) <= 500):
+        raise InvalidInput("key", "needs to be text of 1 to 500 characters")
+    as_json("key", key)
+    if tenant is not None and not isinstance(tenant, UUID):
+        raise InvalidInput("tenant", f"{tenant!r} is not a UUID")
+
+
+def _is(value: object, kind: type | tuple[type, ...]) -> bool:
+    """What the type checker knows, for callers that have none."""
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 class Registry:
     """The kinds that this application knows."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Iterable[Kind] = ()) -> None:
         self._kinds: dict[str, Kind] = {}
+        for kind in kinds:
+            self.add(kind)
 
     def add(self, kind: Kind) -> None:
         """Register a kind.

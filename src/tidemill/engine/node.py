@@ -27,6 +27,8 @@ class Beat:
     promoted: int
     orphans: bool
     overdue: bool
+    cancels: bool
+    queues: list[int]
     next_fire_s: float | None
 
 
@@ -52,7 +54,15 @@ class Node:
         assert row is not None  # noqa: S101 - a SELECT without FROM always has a row
         if row["alive"]:
             self.safe_until = started + self.ttl * SAFETY
-        return Beat(row["alive"], row["promoted"], row["orphans"], row["overdue"], row["next_fire_s"])
+        return Beat(
+            row["alive"],
+            row["promoted"],
+            row["orphans"],
+            row["overdue"],
+            row["cancels"],
+            row["queues"],
+            row["next_fire_s"],
+        )
 
     def forsake(self) -> None:
         """Give this incarnation up: it is never renewed again, so its leases run out and are rescued."""

@@ -73,7 +73,7 @@ async def end_overdue_batch(engine: Engine, db: Database, node: int) -> bool:
         ended = 0
         while rows := await conn.fetch(SQL.batch_seize, batch["id"], node, CHUNK):
             jobs = await jobs_of(engine, conn, rows)
-            endings = [Ending(job, "skipped", reason="deadline") for job in jobs]
+            endings = [Ending(job, "skipped", reason="deadline", orphaned=True) for job in jobs]
             await finish(conn, endings)
             await tell_owners(conn, engine.registry, endings)
             ended += len(jobs)

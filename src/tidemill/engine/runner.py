@@ -93,4 +93,6 @@ def _failed(ctx: Context, kind: Kind, reason: str) -> Ending:
 
 
 def _text(e: BaseException) -> str:
-    return f"{type(e).__name__}: {e}"[:LONGEST_REASON]
+    """What Postgres can store of an error: no NUL, no half of a surrogate pair."""
+    text = f"{type(e).__name__}: {e}"[:LONGEST_REASON].replace("\0", "\ufffd")
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import structlog
 
-from tidemill.engine.cron import Cron
 from tidemill.engine.engine import Engine
 from tidemill.engine.job import NewJob
+from tidemill.engine.kind import Kind
+from tidemill.engine.recurrence import Plan, recurrence
 from tidemill.engine.statements import SQL
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Connection, Database, Record
@@ -19,10 +20,12 @@ from tidemill.postgres import Connection, Database, Record
 CHUNK = 500
 """Due schedules that one transaction fires."""
 
+_LONGEST_NAME = 200
+
 _log = structlog.get_logger("tidemill.engine")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(init=False, slots=True)
 class Schedule:
     """A schedule of the application's own.
 
@@ -30,30 +33,39 @@ class Schedule:
         name: unique; declaring it again changes the schedule of that name.
         kind: the registered kind that each fire enqueues.
         args: the job's arguments; ``fire_at`` (ISO 8601, UTC) is added.
-        cron: five fields, see :class:`~tidemill.engine.cron.Cron`.
-        timezone: IANA zone in which the fields are read.
+        spec: when it fires, given as keywords: ``cron="0 9 * * mon-fri", timezone="Asia/Taipei"``; see
+            :func:`~tidemill.engine.recurrence.recurrence`. Overlap ``replace`` is not to be had here.
     """
 
     name: str
     kind: str
-    cron: str
-    args: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    timezone: str = "UTC"
+    args: dict[str, Any]
+    spec: dict[str, Any]
+
+    def __init__(self, *, name: str, kind: str, args: Mapping[str, Any] | None = None, **spec: Any) -> None:
+        self.name, self.kind, self.args, self.spec = name, kind, dict(args or {}), spec
 
 
 @dataclass(frozen=True, slots=True)
-class _Fire:
+class _Move:
+    """What becomes of a due row: its jobs by fire time, and the fire that follows them."""
+
     name: str
     seen_at: datetime
-    at: datetime
-    following_at: datetime
-    job: NewJob
+    following_at: datetime | None
+    jobs: Mapping[datetime, NewJob]
 
 
 class Schedules:
     """The schedules of one database. Every node may tick; a fire is won by compare-and-set, so it happens once.
 
-    After an outage or a pause only the latest missed fire is made up for.
+    **Misfires.** After an outage or a pause the latest missed fire is made up for, or none, or the latest n. A fire
+    found within a minute was not missed.
+
+    **Overlap.** While the job of one fire has not ended (it may be waiting, retrying or snoozed), the next fire is
+    skipped; or both run (``allow``); or it waits its turn (``queue``): what came due meanwhile counts as missed, so
+    ``latest`` runs the newest of it and ``{"all": n}`` up to n, one after the other. A kind whose jobs have unique keys
+    of their own keeps to those instead.
     """
 
     def __init__(self, db: Database, engine: Engine) -> None:
@@ -61,27 +73,34 @@ class Schedules:
         self._engine = engine
 
     async def declare(self, schedule: Schedule, *, conn: Connection | None = None) -> None:
-        """Create or change a schedule; the next fire already planned stands while cron and zone stay as they were.
+        """Create or change a schedule; the next fire already planned stands while its spec stays as it was.
 
         A pause outlives it; an earlier error does not.
 
         Raises:
-            InvalidInput: for an unknown kind, a cron expression or a zone that cannot be taken.
+            InvalidInput: for a name, an unknown kind or a spec that cannot be taken.
         """
-        cron = Cron.parse(schedule.cron, schedule.timezone)
-        kind = self._engine.registry[schedule.kind].name
+        if not 1 <= len(schedule.name) <= _LONGEST_NAME:
+            raise InvalidInput("name", f"needs 1 to {_LONGEST_NAME} characters")
+        plan = _read(schedule.spec)
+        kind = self._engine.registry[schedule.kind]
+        if plan.overlap == "queue" and kind.unique:
+            raise InvalidInput(
+                "overlap", f"queue is not to be had for {kind.name!r}, whose jobs have keys of their own"
+            )
         where = conn or self._db
         now = await where.fetchval("select tidemill.now()")
-        args = dict(schedule.args)
+        _job(schedule.name, kind, schedule.args, plan, now)
         await where.execute(
-            SQL.schedule_declare, schedule.name, kind, args, schedule.cron, schedule.timezone, cron.next(now)
+            SQL.schedule_declare, schedule.name, kind.name, schedule.args, schedule.spec, plan.next(now)
         )
 
     async def tick(self) -> datetime | None:
         """Enqueue the jobs of all fires that are due by ``tidemill.now()``; answers when the next one will be.
 
         Only schedules of kinds that this process knows are looked at: during a deployment the others belong to newer
-        processes. A row that cannot be planned gets its ``error`` and disturbs no other.
+        processes. A row that cannot be planned gets its ``error`` and disturbs no other. The answer lies in the past
+        while a fire waits for the job before it.
         """
         kinds = [kind.name for kind in self._engine.registry]
         while True:
@@ -89,6 +108,26 @@ class Schedules:
             moved = await self._fire(due)
             if len(due) < CHUNK or not moved:  # none moved: other nodes are at the same rows
                 return await self._db.fetchval(SQL.schedule_next, kinds)
+
+    async def list(self) -> list[Record]:
+        """All schedules by name: ``name, kind, spec, next_at, last_at, paused_by, error``."""
+        return await self._db.fetch(SQL.schedule_list)
+
+    async def run(self, name: str) -> int | None:
+        """Enqueue a schedule's job now, paused or not; its id, or None while its overlap rule leaves no room for it.
+
+        The fires planned stay as they are.
+
+        Raises:
+            InvalidInput: when there is no such schedule, or this process does not know its kind.
+        """
+        row = await self._db.fetchrow(SQL.schedule_of, name)
+        if row is None:
+            raise _unknown(name)
+        kind = self._engine.registry[row["kind"]]
+        job = _job(name, kind, row["args"], _read(row["spec"]), row["now"])
+        [job_id] = await self._engine.enqueue_many([replace(job, at=None)])
+        return job_id
 
     async def pause(self, name: str, by: str) -> str:
         """Stop a schedule from firing in favour of ``by``; answers who it is paused by, which may be somebody earlier.
@@ -102,7 +141,7 @@ class Schedules:
         return paused_by
 
     async def resume(self, name: str) -> None:
-        """Let a paused schedule fire again, first for the latest fire that it missed, if any.
+        """Let a paused schedule fire again, first for what it missed, as its misfire rule says.
 
         Raises:
             InvalidInput: when there is no such schedule.
@@ -112,33 +151,37 @@ class Schedules:
 
     async def _fire(self, due: list[Record]) -> int:
         """Fire what can be planned, mark what cannot; how many rows this node moved on."""
-        fires: dict[str, _Fire] = {}
+        moves: dict[str, _Move] = {}
         broken: dict[str, tuple[datetime, str]] = {}
         for row in due:
             try:
-                fires[row["name"]] = _plan(row)
+                moves[row["name"]] = _move(row, self._engine.registry[row["kind"]])
             except InvalidInput as e:
                 broken[row["name"]] = row["next_at"], str(e)
-        return await self._enqueue(fires) + await self._mark(broken)
+            except Exception as e:  # noqa: BLE001 - a kind makes keys and tenants by functions of the application's own
+                broken[row["name"]] = row["next_at"], f"{type(e).__name__}: {e}"
+        return await self._enqueue(moves) + await self._mark(broken)
 
-    async def _enqueue(self, fires: Mapping[str, _Fire]) -> int:
-        if not fires:
+    async def _enqueue(self, moves: Mapping[str, _Move]) -> int:
+        if not moves:
             return 0
-        planned = fires.values()
+        planned = moves.values()
+        fires = [(move.name, at) for move in planned for at in move.jobs]
 
         async def work(conn: Connection) -> int:
-            moved = await conn.fetch(
+            rows = await conn.fetch(
                 SQL.schedule_fire,
-                [fire.name for fire in planned],
-                [fire.seen_at for fire in planned],
-                [fire.at for fire in planned],
-                [fire.following_at for fire in planned],
+                [move.name for move in planned],
+                [move.seen_at for move in planned],
+                [move.following_at for move in planned],
+                [name for name, _ in fires],
+                [at for _, at in fires],
             )
-            won = [fires[row["name"]] for row in moved if row["fired"]]
+            won = [(row["name"], row["fire_at"]) for row in rows if row["fire_at"]]
             if won:
-                jobs = await self._engine.enqueue_many([fire.job for fire in won], conn=conn)
-                await conn.execute(SQL.schedule_fired, [fire.name for fire in won], [fire.at for fire in won], jobs)
-            return len(moved)
+                jobs = await self._engine.enqueue_many([moves[name].jobs[at] for name, at in won], conn=conn)
+                await conn.execute(SQL.schedule_fired, [name for name, _ in won], [at for _, at in won], jobs)
+            return len({row["name"] for row in rows})
 
         return await self._db.retrying(work)
 
@@ -152,15 +195,40 @@ class Schedules:
         return len(marked)
 
 
-def _plan(row: Record) -> _Fire:
-    """What a due row does: its latest fire up to now, and the one after."""
-    cron = Cron.parse(row["cron"], row["timezone"])
-    if not isinstance(row["args"], dict):
+def _read(spec: Mapping[str, Any]) -> Plan:
+    plan = recurrence(spec)
+    if plan.overlap == "replace":
+        raise InvalidInput(
+            "overlap", "replace is not to be had for schedules declared in code: use skip, queue or allow"
+        )
+    return plan
+
+
+def _move(row: Record, kind: Kind) -> _Move:
+    """What a due row does: the fires it carries out, and the one after."""
+    plan = _read(row["spec"])
+    seen_at, now = row["next_at"], row["now"]
+    fires = plan.due(seen_at, now)
+    following_at = plan.next(now)
+    if plan.overlap == "queue" and len(fires) > 1:
+        following_at = fires[1]
+        del fires[1:]
+    name, args = row["name"], row["args"]
+    return _Move(name, seen_at, following_at, {at: _job(name, kind, args, plan, at) for at in fires})
+
+
+def _job(name: str, kind: Kind, args: object, plan: Plan, fire_at: datetime) -> NewJob:
+    """The job of a fire, known to be one that the kind takes."""
+    if not isinstance(args, dict):
         raise InvalidInput("args", "is not an object")
-    # A zone whose rules changed since the fire was planned may have none at that instant: it is due all the same.
-    fire_at = max(cron.slot(row["now"]), row["next_at"])
-    job = NewJob(kind=row["kind"], args={**row["args"], "fire_at": fire_at.isoformat()})
-    return _Fire(row["name"], row["next_at"], fire_at, cron.next(row["now"]), job)
+    job = NewJob(
+        kind=kind.name,
+        args={**args, "fire_at": fire_at.isoformat()},
+        key=None if plan.overlap == "allow" or kind.unique else f"schedule:{name}",
+        at=plan.start(name, fire_at) if plan.jitter else None,
+    )
+    kind.checked(job)
+    return job
 
 
 def _unknown(name: str) -> InvalidInput:

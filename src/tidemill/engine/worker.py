@@ -6,11 +6,13 @@ import asyncio
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import structlog
 
+from tidemill.engine.cancel import heed_cancels
 from tidemill.engine.deadlines import Deadlines
+from tidemill.engine.declare import declare_kinds
 from tidemill.engine.engine import Engine
 from tidemill.engine.finish import Ending
 from tidemill.engine.finisher import Finisher
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
     from tidemill.postgres import Listener
 
 POLL_S = 1.0
+"""Between two beats, each of which looks for jobs that no notification has told of."""
 POLL_DEAF_S = 0.25
+POLL_HEARING_S = 5.0
+"""Between two claims of an idle queue whose notifications come through; the beat looks more often."""
 MOST_CLAIMED = 500
 MOST_LANES = 64
 """Lanes that one claim takes from."""
@@ -99,8 +104,10 @@ class Worker:
         self.node = Node(control, ttl=lease_ttl)
         self._finisher = Finisher(control, engine.registry, on_lost=self._report_lost)
         self._deadlines = Deadlines()
-        self._tasks: dict[asyncio.Task[None], tuple[str, int]] = {}
+        self._tasks: dict[asyncio.Task[None], tuple[str, Job]] = {}
         """What runs here, of which queue and job."""
+        self._asked: dict[asyncio.Task[None], str] = {}
+        """What was asked to stop, and the reason for its ending."""
         self._rounds = {queue: _Round() for queue in self._queues}
         self._in_doubt_until = dict.fromkeys(self._queues, 0.0)
         self._running = dict.fromkeys(self._queues, 0)
@@ -123,6 +130,7 @@ class Worker:
             DatabaseUnavailable: when the database cannot be reached at the start; later outages are waited out.
         """
         await self._engine.names.learn(self._control, [kind.name for kind in self._engine.registry], self._queues)
+        await declare_kinds(self._control, self._engine.registry)
         await self.node.register()
         if self._listener is not None:
             self._listener.on(CHANNEL, self._wake)
@@ -209,7 +217,7 @@ class Worker:
         # DELETE … RETURNING answers in physical order.
         for job, _ in sorted(zip(jobs, rows, strict=True), key=lambda pair: (pair[1]["rank"], pair[0].id)):
             task = asyncio.create_task(self._run(job))
-            self._tasks[task] = queue, job.id
+            self._tasks[task] = queue, job
             self._running[queue] += 1
             task.add_done_callback(self._reap)
         return round_.goes_on(found[0], claimed=len(rows))
@@ -218,17 +226,18 @@ class Worker:
         """Jobs that an earlier claim took without our hearing of it."""
         if asyncio.get_running_loop().time() >= self._in_doubt_until[queue]:
             return []
-        known = self._finisher.unwritten.union(job for _, job in self._tasks.values())
+        known = self._finisher.unwritten.union(job.id for _, job in self._tasks.values())
         return await conn.fetch(SQL.claimed, self._engine.names.queue(queue), self.node.id, list(known))
 
     def _reap(self, task: asyncio.Task[None]) -> None:
         queue, _ = self._tasks.pop(task)
+        self._asked.pop(task, None)
         self._running[queue] -= 1
         self._wakes[queue].set()
 
     async def _wait(self, wake: asyncio.Event) -> None:
         deaf = self._listener is None or not self._listener.healthy
-        poll = (POLL_DEAF_S if deaf else POLL_S) * (0.75 + random.random() / 2)  # noqa: S311 - spreads polls
+        poll = (POLL_DEAF_S if deaf else POLL_HEARING_S) * (0.75 + random.random() / 2)  # noqa: S311 - spreads polls
         try:
             async with asyncio.timeout(poll):
                 await wake.wait()
@@ -243,7 +252,8 @@ class Worker:
         except asyncio.CancelledError:
             if self.node.id != job.node or self.node.safe_s <= 0:
                 return  # the lease is lost or about to be: rescue owns the job now
-            ending = Ending(job, "release")
+            asked = self._asked.get(cast("asyncio.Task[None]", asyncio.current_task()))
+            ending = Ending(job, "cancelled", reason=asked, orphaned=True) if asked else Ending(job, "release")
         if self.node.id != job.node:
             return  # given up and reported with all others of its incarnation
         if ending is None:
@@ -274,10 +284,14 @@ class Worker:
                 beat = await self.node.beat()
                 if not beat.alive:
                     await self._reincarnate()
+                for queue in beat.queues:  # what no notification has told of
+                    self._wake(str(queue))
                 if beat.orphans:
                     await rescue_orphans(self._engine, self._control)
                 if beat.overdue:
                     await end_overdue_batch(self._engine, self._control, self.node.id)
+                if beat.cancels:
+                    await self._stop_cancelled()
                 if beat.next_fire_s is not None and self._schedules is not None:
                     if beat.next_fire_s <= 0:
                         await self._schedules.tick()
@@ -286,6 +300,14 @@ class Worker:
             except DatabaseUnavailable as e:
                 _log.warning("heartbeat_waits_for_database", error=str(e), safe_s=round(self.node.safe_s, 2))
             await asyncio.sleep(pause)
+
+    async def _stop_cancelled(self) -> None:
+        stops = {stop.token: stop for stop in await heed_cancels(self._engine, self._control, self.node.id)}
+        for task, (_, job) in self._tasks.items():
+            stop = stops.get(job.token)
+            if stop is not None and stop.job == job.id and task not in self._asked:
+                self._asked[task] = stop.reason
+                task.cancel()
 
     async def _watch(self) -> None:
         """Stop handlers before the database would give their jobs to somebody else."""
@@ -301,7 +323,7 @@ class Worker:
     def _abandon(self, why: str) -> None:
         self.node.forsake()
         # A handler that was stopped before may still be cleaning up: its loss is told already.
-        stopped = {task: job for task, (_, job) in self._tasks.items() if not task.cancelling()}
+        stopped = {task: job.id for task, (_, job) in self._tasks.items() if not task.cancelling()}
         for task in stopped:
             task.cancel()
         if stopped:

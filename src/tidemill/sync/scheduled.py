@@ -23,7 +23,7 @@ from tidemill.engine import (
     locks,
     seal_batch,
 )
-from tidemill.engine.cron import Cron
+from tidemill.engine.recurrence import Cron
 from tidemill.postgres import Connection, Record
 from tidemill.sync import account
 from tidemill.sync.outcomes import run_status

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from tidemill.connectors import Connector, HttpClient
 from tidemill.engine import Backoff, Engine, KeyHeld, Kind
-from tidemill.engine.cron import Cron
+from tidemill.engine.recurrence import Cron
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Connection
 from tidemill.settings import Settings

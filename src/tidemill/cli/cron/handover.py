@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tidemill.app import SCHEDULED_SYNC, Tidemill
+from tidemill.app import SCHEDULED_SYNC, Rooms
 from tidemill.cli.cron.statements import SQL
 from tidemill.cli.exits import NotFound
 from tidemill.errors import InvalidInput
@@ -61,7 +61,7 @@ async def install(settings: Settings, given: Values) -> Done:
         NotFound: pg_cron or pg_net is not in this database.
         InvalidInput: the address is not one.
     """
-    async with Tidemill.open(settings, name="tidemill cron") as app:
+    async with Rooms.open(settings, name="tidemill cron") as app:
         zone = await require_extensions(app.db)
         in_vault = await _names_in_vault(app.db)
         stored = {row["name"] for row in await app.db.fetch(SQL.stored)}
@@ -94,7 +94,7 @@ async def install(settings: Settings, given: Values) -> Done:
 
 async def remove(settings: Settings) -> Done:
     """Take the job out of pg_cron, forget what was stored for it, and let the built-in schedule fire again."""
-    async with Tidemill.open(settings, name="tidemill cron") as app:
+    async with Rooms.open(settings, name="tidemill cron") as app:
         has_cron = await app.db.fetchval(SQL.has_cron)
 
         async def work(conn: Connection) -> None:

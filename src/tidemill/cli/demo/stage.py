@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tidemill import logging
-from tidemill.app import Tidemill
+from tidemill.app import Rooms
 from tidemill.cli.demo.narrator import Narrator
 from tidemill.cli.demo.simulator import Simulator, simulated
 from tidemill.cli.demo.statements import SQL
@@ -57,7 +57,7 @@ class Stage:
         secret: what it takes for a scheduler's.
     """
 
-    app: Tidemill
+    app: Rooms
     simulator: Simulator
     functions_url: str
     secret: str
@@ -86,7 +86,7 @@ async def raised(plan: Plan, first_slot: datetime, narrator: Narrator) -> AsyncG
             settings = _settings(plan, folder, simulator)
             if plan.database_url is not None:
                 await _claim_database(plan.database_url)
-            async with Tidemill.open(settings, name="tidemill demo") as app:
+            async with Rooms.open(settings, name="tidemill demo") as app:
                 await _clear(app.db)
                 await app.db.execute("select tidemill.set_clock($1)", start)
                 place = plan.folder if plan.database_url is None else "the database given"
@@ -127,7 +127,7 @@ async def _open_rooms(stop: asyncio.Event, rooms: Iterable[Coroutine[Any, Any, N
             task.result()
 
 
-async def _serve(app: Tidemill, stop: asyncio.Event, url: asyncio.Future[str]) -> None:
+async def _serve(app: Rooms, stop: asyncio.Event, url: asyncio.Future[str]) -> None:
     await functions.serve(app.settings, app.db, app.sync, stop=stop, port=0, ready=url.set_result)
 
 
@@ -156,7 +156,7 @@ def _bare_environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ours}
 
 
-def _environ(bare: dict[str, str], app: Tidemill) -> dict[str, str]:
+def _environ(bare: dict[str, str], app: Rooms) -> dict[str, str]:
     settings = app.settings
     return bare | {
         "TIDEMILL_DATABASE_URL": app.url,

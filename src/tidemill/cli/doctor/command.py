@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from tidemill.app import database_url
 from tidemill.cli.console import json_option, print_json, print_rows, say
 from tidemill.cli.doctor import database, keys, schema, work
 from tidemill.cli.doctor.finding import Finding, error
@@ -12,7 +11,7 @@ from tidemill.cli.exits import Exit, NotFound
 from tidemill.cli.options import Options, pass_options
 from tidemill.cli.running import run_async
 from tidemill.errors import DatabaseUnavailable
-from tidemill.postgres import Database
+from tidemill.postgres import Database, database_url
 from tidemill.settings import Settings
 
 

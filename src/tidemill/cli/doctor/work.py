@@ -72,12 +72,14 @@ async def _schedules(db: Database, alive: int) -> list[Finding]:
     for row in await db.fetch(SQL.schedules):
         name = f"schedule {row['name']}"
         if row["error"]:
-            findings.append(error(name, row["error"], "correct its cron expression and restart the workers"))
+            findings.append(error(name, row["error"], "correct its spec and restart the workers"))
         elif row["paused_by"]:
             findings.append(ok(name, f"stands aside for {row['paused_by']}"))
         elif row["late"]:
             fix = "look at the workers' logs" if alive else _START
             findings.append(error(name, f"was due at {row['next_at']:%Y-%m-%d %H:%M:%SZ} and has not fired", fix))
+        elif row["next_at"] is None:
+            findings.append(ok(name, "fires no more by itself"))
         else:
             findings.append(ok(name, f"fires next at {row['next_at']:%Y-%m-%d %H:%M:%SZ}"))
     if not findings:

@@ -20,6 +20,7 @@ with recursive scan (lane, n) as (
   from lanes l cross join lateral (
     select ctid as place from tidemill.job_ready
     where queue = $1 and lane = l.lane
+      and kind <> all (array(select id from tidemill.kind where paused_at is not null))
     order by rank, id
     limit (select jobs from share)
     for update skip locked) r

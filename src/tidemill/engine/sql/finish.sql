@@ -23,8 +23,8 @@ with asked as (
   from freed where outcome not in ('snooze', 'release')
 ), buried as (
   insert into tidemill.job_dead
-    (id, queue, kind, priority, attempt, crashes, max_attempts, tenant, batch, args, reason, died_at)
-  select id, queue, kind, priority, attempt, crashes, max_attempts, tenant, batch, args, reason, clock_timestamp()
+    (id, queue, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, args, reason, died_at)
+  select id, queue, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, args, reason, clock_timestamp()
   from freed where outcome = 'dead'
 ), waiting as (
   insert into tidemill.job_delayed

@@ -1,5 +1,5 @@
 -- Called by: every worker process once a beat: heartbeat, due jobs, lock renewal and a look for work of the rarer kind.
--- Index: node_pkey, job_delayed_due, system_job_locks_pkey, batch_live; sleeping jobs cost nothing.
+-- Index: node_pkey, job_delayed_due, job_ready_claim, system_job_locks_pkey, batch_live; sleeping jobs cost nothing.
 -- Fence: correct when any number of nodes run it at once. Parameters: node, ttl (s), most jobs to promote.
 with beat as (
   update tidemill.node set expires_at = clock_timestamp() + make_interval(secs => $2)
@@ -33,5 +33,9 @@ select
     where not exists (select from tidemill.node n where n.id = l.node and n.expires_at > clock_timestamp())) as orphans,
   exists (
     select from tidemill.batch where state in ('open', 'sealed') and deadline <= (select tidemill.now())) as overdue,
+  exists (select from tidemill.job_cancel) as cancels,
+  array(
+    select q.id from tidemill.queue q
+    where q.paused_at is null and exists (select from tidemill.job_ready r where r.queue = q.id)) as queues,
   (select extract(epoch from min(next_at) - tidemill.now())::float8 from tidemill.schedule
    where paused_by is null and error is null) as next_fire_s

@@ -219,6 +219,8 @@ create or replace function tidemill.lane_of(tenant uuid) returns bigint
 language sql immutable parallel safe as $$
   select coalesce(pg_catalog.uuid_hash_extended(tenant, 0) & 9223372036854775807, 0)
 $$;
+revoke all on function tidemill.lane_of(uuid) from public, anon, authenticated;
+grant execute on function tidemill.lane_of(uuid) to service_role;
 comment on function tidemill.lane_of(uuid) is
   'The lane of a tenant''s jobs: its hash, so that nothing is looked up or locked at enqueue; 0 for none. Two tenants that meet share one.';
 
@@ -260,8 +262,7 @@ create table if not exists tidemill.schedule (
   name text primary key,
   kind text not null,
   args jsonb not null default '{}',
-  cron text not null,
-  timezone text not null default 'UTC',
+  spec jsonb not null,
   next_at timestamptz,
   last_at timestamptz,
   paused_by text,
@@ -273,9 +274,9 @@ comment on table tidemill.schedule is 'Schedules declared in code. Any node may 
 comment on column tidemill.schedule.name is 'Chosen by the application.';
 comment on column tidemill.schedule.kind is 'Kind of the job each fire enqueues.';
 comment on column tidemill.schedule.args is 'Arguments of that job; fire_at is added.';
-comment on column tidemill.schedule.cron is 'Five-field cron expression.';
-comment on column tidemill.schedule.timezone is 'IANA zone in which the fields are read.';
-comment on column tidemill.schedule.next_at is 'Next fire (tidemill.now()).';
+comment on column tidemill.schedule.spec is
+  'When it fires: {} by hand, or cron, every, rrule or at; with timezone, jitter, misfire, overlap, from, until.';
+comment on column tidemill.schedule.next_at is 'Next fire (tidemill.now()); null = none follows by itself.';
 comment on column tidemill.schedule.last_at is 'Last fire.';
 comment on column tidemill.schedule.paused_by is 'Who stands in for it (pg_cron, an operator); null = it runs.';
 comment on column tidemill.schedule.error is 'Why it cannot be planned.';
@@ -290,7 +291,8 @@ create table if not exists tidemill.schedule_fire (
 comment on table tidemill.schedule_fire is 'One row per schedule and fire time: a fire happens once, whoever ticks.';
 comment on column tidemill.schedule_fire.name is 'The schedule.';
 comment on column tidemill.schedule_fire.fire_at is 'The instant it stands for.';
-comment on column tidemill.schedule_fire.job_id is 'The job it enqueued.';
+comment on column tidemill.schedule_fire.job_id is
+  'The job it enqueued; null = it was skipped, because the job of the fire before had not ended.';
 
 -- Named locks -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,200 @@
+"""The rooms of one process, connected: made at the top and handed down."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from tidemill.connectors import HttpClient, Limits
+from tidemill.connectors.threads import ThreadsConnector
+from tidemill.engine import Engine, Kind, Registry, Schedule, Schedules, Worker
+from tidemill.engine.chain import closing_kind
+from tidemill.errors import ConfigurationError, InvalidInput, SchemaOutOfDate
+from tidemill.postgres import Database, Listener, check, database_url, migrate
+from tidemill.settings import Settings
+from tidemill.sync import QUEUE, FleetGate, Sync
+from tidemill.vault import Keyring, Vault
+
+SCHEDULED_SYNC = "scheduled-sync"
+"""Name of the built-in schedule."""
+SMALL_JOBS = 10
+"""Jobs of any queue but the syncs' that run side by side in one process, unless its worker is told otherwise."""
+
+
+CONNECTIONS = 20
+"""For the handlers of one process, opened as they are needed. Fewer than there are jobs side by side: no handler keeps
+one while it waits for anything but Postgres."""
+
+
+@dataclass(frozen=True, slots=True)
+class _SyncRooms:
+    sync: Sync
+    vault: Vault
+    http: HttpClient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """All of Tidemill in one process.
+
+    Attributes:
+        url: the database in use; the embedded one where the settings name none.
+        engine, schedules: durable jobs.
+    """
+
+    settings: Settings
+    url: str
+    db: Database
+    engine: Engine
+    schedules: Schedules
+    _declared: tuple[Schedule, ...]
+    _above: _SyncRooms | None
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        settings: Settings,
+        *,
+        kinds: Iterable[Kind] = (),
+        schedules: Iterable[Schedule] = (),
+        syncs: bool = True,
+        name: str = "tidemill",
+        limits: Limits | None = None,
+    ) -> AsyncGenerator[Rooms]:
+        """Connect everything, and take it down again at the end.
+
+        The embedded server is started where the settings name no database, and its schema is brought up to date; a
+        database of yours is only checked. ``kinds`` and ``schedules`` are the application's own. Without ``syncs``
+        there are only jobs: no key and no provider needs to be set. ``limits`` replaces what the settings allow calls
+        to providers.
+
+        Raises:
+            DatabaseUnavailable: when Postgres cannot be reached or started.
+            SchemaOutOfDate: when ``tidemill migrate`` has to be run first.
+            ConfigurationError: when a setting is missing or wrong.
+        """
+        async with AsyncExitStack() as stack:
+            url = await stack.enter_async_context(database_url(settings))
+            await _ready_schema(settings, url)
+            db = await stack.enter_async_context(
+                await Database.open(url, max_size=CONNECTIONS, name=name, pooled=settings.pooled)
+            )
+            if settings.env == "production":
+                await db.execute("select tidemill.lock_clock()")
+            engine = Engine(db, Registry([closing_kind(), *kinds]))
+            stack.push_async_callback(engine.close)
+            yield cls(
+                settings=settings,
+                url=url,
+                db=db,
+                engine=engine,
+                schedules=Schedules(db, engine),
+                _declared=tuple(schedules),
+                _above=await _sync_rooms(stack, settings, engine, limits) if syncs else None,
+            )
+
+    @property
+    def sync(self) -> Sync:
+        """The one door to syncs."""
+        return self._sync_rooms.sync
+
+    @property
+    def vault(self) -> Vault:
+        """Sealed secrets."""
+        return self._sync_rooms.vault
+
+    @property
+    def http(self) -> HttpClient:
+        """The way out to providers."""
+        return self._sync_rooms.http
+
+    @property
+    def _sync_rooms(self) -> _SyncRooms:
+        if self._above is None:
+            raise ConfigurationError("this application was opened for jobs alone; open it with syncs=True")
+        return self._above
+
+    async def declare_schedules(self) -> None:
+        """Make the schedules in code known to the database; whoever paused one keeps it paused."""
+        if self._above is not None:
+            cron = self.settings.sync_cron
+            await self.schedules.declare(Schedule(name=SCHEDULED_SYNC, kind="scheduled_sync", cron=cron))
+        for schedule in self._declared:
+            await self.schedules.declare(schedule)
+
+    def check_worker(self) -> None:
+        """Make sure that a worker would run these kinds.
+
+        Raises:
+            ConfigurationError: when a kind is declared with a limit that the engine cannot hold.
+        """
+        for kind in self.engine.registry:
+            if kind.limits is not None:
+                raise ConfigurationError(
+                    f"job {kind.name!r} declares concurrency or rate, which this version cannot hold over a fleet; "
+                    "leave them out, or give the job a queue of its own and bound that"
+                )
+
+    @asynccontextmanager
+    async def worker(
+        self, *, queues: Mapping[str, int] | None = None, accounts_at_once: int | None = None
+    ) -> AsyncGenerator[Worker]:
+        """A worker of this process, with its own small pool and its listener; run it with ``await worker.run()``.
+
+        Args:
+            queues: queue → jobs side by side; None takes every queue that the kinds use.
+            accounts_at_once: accounts that are synced side by side; None takes what the settings say.
+
+        Raises:
+            ConfigurationError: when a kind is declared with a limit that the engine cannot hold.
+            InvalidInput: when no kind uses one of the queues.
+        """
+        settings = self.settings
+        self.check_worker()
+        every = dict.fromkeys(self.engine.registry.queues, SMALL_JOBS)
+        if self._above is not None:
+            every[QUEUE] = accounts_at_once or settings.sync_accounts_at_once
+        for queue, most in (queues or {}).items():
+            if queue not in every:
+                raise InvalidInput("queues", f"no job is declared in {queue!r}; there are: {', '.join(sorted(every))}")
+            if most < 1:
+                raise InvalidInput("queues", f"{queue}: {most!r} is no number of jobs from 1 on")
+        async with AsyncExitStack() as stack:
+            control = await stack.enter_async_context(
+                await Database.open(self.url, max_size=4, name="tidemill-control", pooled=settings.pooled)
+            )
+            listener: Listener | None = None
+            if settings.listen_url or not settings.pooled:
+                listener = Listener(settings.listen_url or self.url)
+            yield Worker(
+                self.engine,
+                control,
+                queues=every if queues is None else queues,
+                listener=listener,
+                lease_ttl=settings.lease_ttl_s,
+                schedules=self.schedules,
+            )
+
+
+async def _sync_rooms(stack: AsyncExitStack, settings: Settings, engine: Engine, limits: Limits | None) -> _SyncRooms:
+    vault = Vault(Keyring.load(settings))
+    gate = FleetGate(engine.scopes)
+    limits = limits or Limits(calls_in_flight=settings.sync_calls_in_flight)
+    http = await stack.enter_async_context(await HttpClient.open(gate=gate, limits=limits))
+    connector = ThreadsConnector.load(settings)
+    sync = Sync(engine, connector=connector, http=http, gate=gate, vault=vault, settings=settings)
+    for kind in sync.kinds():
+        engine.registry.add(kind)
+    return _SyncRooms(sync, vault, http)
+
+
+async def _ready_schema(settings: Settings, url: str) -> None:
+    state = await check(settings.listen_url or url)
+    if not state.pending:
+        return
+    if settings.database_url:
+        names = ", ".join(f"{m.version}_{m.name}" for m in state.pending)
+        raise SchemaOutOfDate(f"the database lacks {names}; run: tidemill migrate")
+    await migrate(url)

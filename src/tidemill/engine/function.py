@@ -1,0 +1,154 @@
+"""Makes a kind of a function of the application's."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Callable
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any, get_type_hints
+from uuid import UUID
+
+import msgspec
+
+from tidemill.engine.arguments import Arguments, as_json
+from tidemill.engine.backoff import Backoff
+from tidemill.engine.context import Context
+from tidemill.engine.kind import MOST_ATTEMPTS, PRIORITIES, Handler, Kind, Limits
+from tidemill.engine.outcome import Cancel, Done, Fail, Outcome, Partial, Skip, Snooze
+from tidemill.engine.processes import check_importable
+from tidemill.engine.threads import PlainContext
+from tidemill.errors import ConfigurationError, InvalidInput
+
+
+class _Nothing(msgspec.Struct):
+    """The arguments of a function that takes none."""
+
+
+def kind_of(
+    function: Callable[..., Any],
+    *,
+    name: str | None = None,
+    queue: str = "default",
+    priority: int = 0,
+    max_attempts: int = 20,
+    backoff: Backoff | None = None,
+    timeout: float = 300.0,
+    unique: Callable[[Any], str] | bool = False,
+    tenant: Callable[[Any], UUID | None] | None = None,
+    limits: Limits | None = None,
+    processes: bool = False,
+) -> Kind:
+    """A kind that runs ``function(ctx, args)`` or ``function(ctx)``.
+
+    A coroutine function runs in the event loop, a plain one in a thread, or with ``processes`` in a child process.
+
+    Raises:
+        ConfigurationError: naming what about the function or its rules cannot be.
+    """
+    if not inspect.isfunction(function):
+        raise ConfigurationError(f"{function!r} is not a function, so it cannot be a job")
+    name = name or f"{function.__module__}.{function.__qualname__}"
+    if not 1 <= len(name) <= 200:
+        raise ConfigurationError(f"the name of job {name!r} needs 1 to 200 characters")
+    if not 1 <= len(queue) <= 100:
+        raise ConfigurationError(f"job {name!r}: queue needs 1 to 100 characters")
+    if priority not in PRIORITIES:
+        raise ConfigurationError(f"job {name!r}: priority {priority!r} is outside -1000 to 1000; higher runs first")
+    if not 1 <= max_attempts <= MOST_ATTEMPTS:
+        raise ConfigurationError(f"job {name!r}: max_attempts {max_attempts!r} is outside 1 to {MOST_ATTEMPTS}")
+    if not 0 < timeout < math.inf:
+        raise ConfigurationError(f"job {name!r}: timeout {timeout!r} is no number of seconds above 0")
+    arguments = _arguments(function, name)
+    return Kind(
+        name,
+        _handler(function, name, arguments, processes=processes),
+        queue=queue,
+        priority=priority,
+        max_attempts=max_attempts,
+        backoff=backoff or Backoff(),
+        timeout=timeout,
+        unique=unique,
+        tenant=tenant,
+        limits=limits,
+        arguments=arguments or Arguments(_Nothing),
+    )
+
+
+def _arguments(function: Callable[..., Any], name: str) -> Arguments | None:
+    """What the second parameter takes; None when there is no second."""
+    parameters = list(inspect.signature(function).parameters.values())
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if positional != parameters or len(positional) not in (1, 2):
+        raise ConfigurationError(f"job {name!r} takes (ctx) or (ctx, args), not {inspect.signature(function)}")
+    if len(positional) == 1:
+        return None
+    annotation = positional[1].annotation
+    if annotation is inspect.Parameter.empty:
+        return Arguments()
+    # Only this one: the context's type is often imported for the type checker alone.
+    holder = SimpleNamespace(__annotations__={"args": annotation})
+    try:
+        return Arguments(get_type_hints(holder, globalns=function.__globals__)["args"])
+    except NameError as e:
+        raise ConfigurationError(f"job {name!r}: the type of its arguments must stand in its module: {e}") from None
+
+
+def _handler(function: Callable[..., Any], name: str, arguments: Arguments | None, *, processes: bool) -> Handler:
+    def given(ctx: Context | PlainContext, raw: dict[str, Any]) -> tuple[Any, ...]:
+        return (ctx,) if arguments is None else (ctx, arguments.read(raw))
+
+    async def in_loop(ctx: Context, raw: dict[str, Any]) -> Outcome | None:
+        return outcome_of(await function(*given(ctx, raw)))
+
+    async def in_thread(ctx: Context, raw: dict[str, Any]) -> Outcome | None:
+        args = given(PlainContext(ctx.job, ctx.deadline), raw)
+        return outcome_of(await ctx.engine.threads.run(lambda: function(*args)))
+
+    async def in_process(ctx: Context, raw: dict[str, Any]) -> Outcome | None:
+        args = given(PlainContext(ctx.job, ctx.deadline), raw)
+        return outcome_of(await ctx.engine.processes.run(function, *args))
+
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise ConfigurationError(f"job {name!r} is a generator; a job returns its outcome")
+    if not processes:
+        return in_loop if inspect.iscoroutinefunction(function) else in_thread
+    if inspect.iscoroutinefunction(function):
+        raise ConfigurationError(f"job {name!r}: processes=True takes a plain function, not a coroutine function")
+    check_importable(function)
+    return in_process
+
+
+def outcome_of(value: Any) -> Outcome | None:
+    """What a function returned, as an outcome that can be recorded; a plain value is the result of ``Done``.
+
+    Raises:
+        InvalidInput: when Postgres could not store it. Endings are written many at a time, and one must not spoil
+            the others.
+    """
+    match value:
+        case None:
+            return None
+        case Done(result=None):
+            return value
+        case Done(result=result):
+            return Done(as_json("result", result))
+        case Partial() | Skip() | Cancel() | Fail():
+            return dataclasses.replace(value, reason=_reason(value.reason), result=as_json("result", value.result))
+        case Snooze(until=datetime() as until):
+            if until.tzinfo is None:
+                raise InvalidInput("until", "needs a time zone, e.g. datetime.now(UTC)")
+        case Snooze(until=until):
+            if not isinstance(until, (int, float)) or not 0 <= until < 1e9:
+                raise InvalidInput("until", f"{until!r} is neither a datetime nor a number of seconds from 0 to 1e9")
+        case _:
+            return Done(as_json("result", value))
+    return dataclasses.replace(value, reason=_reason(value.reason))
+
+
+def _reason(reason: object) -> str:
+    if not isinstance(reason, str):
+        raise InvalidInput("reason", f"needs to be text, not {type(reason).__name__}")
+    return as_json("reason", reason)

@@ -1,0 +1,126 @@
+"""CPU work as jobs: functions that run in child processes, one job at a time in each."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import pickle
+import signal
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from multiprocessing.connection import Connection
+from typing import Any
+
+from tidemill.engine.threads import Threads
+from tidemill.errors import ConfigurationError
+
+_ENDING_S = 2.0
+"""What an idle child gets to end by itself."""
+
+
+class ChildDied(Exception):
+    """The child process ended without an answer: killed, out of memory, or crashed."""
+
+
+class Processes:
+    """Child processes, made when first needed and used again.
+
+    A child has one job at a time, so that a crash costs no other; one whose job is cancelled is killed. Children are
+    spawned, never forked: this process has threads and connections. They end with this process.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most or os.cpu_count() or 1
+        self._free = asyncio.Semaphore(self._most)
+        self._waits = Threads(self._most)
+        self._idle: list[_Child] = []
+
+    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call in a child; ``args`` and the result are pickled.
+
+        Raises:
+            ChildDied: when the child ended without an answer.
+        """
+        request = pickle.dumps((function.__module__, function.__qualname__, args))
+        async with self._free:
+            child = self._idle.pop() if self._idle else await asyncio.to_thread(_Child)
+            try:
+                value, error, trace = await self._waits.run(lambda: child.ask(request))
+            except BaseException:
+                child.kill()
+                raise
+            self._idle.append(child)
+        if error is not None:
+            error.add_note(trace)
+            raise error
+        return value
+
+    async def close(self) -> None:
+        """End the children."""
+        while self._idle:
+            await asyncio.to_thread(self._idle.pop().close)
+
+
+class _Child:
+    def __init__(self) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._ours, theirs = spawn.Pipe()
+        self._process = spawn.Process(target=_serve, args=(theirs,), name="tidemill job", daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def ask(self, request: bytes) -> tuple[Any, Exception | None, str]:
+        try:
+            self._ours.send_bytes(request)
+            return pickle.loads(self._ours.recv_bytes())  # noqa: S301 - from our own child
+        except (EOFError, OSError):
+            self._process.join(_ENDING_S)
+            raise ChildDied(f"the child process ended with code {self._process.exitcode} before it answered") from None
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def close(self) -> None:
+        self._ours.close()
+        self._process.join(_ENDING_S)
+        self._process.kill()
+
+
+def check_importable(function: Callable[..., Any]) -> None:
+    """Make sure that a child can find ``function``.
+
+    Raises:
+        ConfigurationError: when it is not a module's own.
+    """
+    if "<" in function.__qualname__:
+        raise ConfigurationError(f"{function.__qualname__}: a job with processes=True must be a function of a module")
+
+
+def _serve(requests: Connection) -> None:
+    """The child: answer requests until the parent has gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent stops gracefully
+    while True:
+        try:
+            request = requests.recv_bytes()
+        except (EOFError, OSError):
+            return
+        requests.send_bytes(_answer(request))
+
+
+def _answer(request: bytes) -> bytes:
+    try:
+        module, name, args = pickle.loads(request)  # noqa: S301 - from our own parent
+        function: Any = import_module(module)
+        for part in name.split("."):
+            function = getattr(function, part)
+        return pickle.dumps((function(*args), None, ""))
+    except Exception as e:  # noqa: BLE001 - raised again in the parent
+        trace = traceback.format_exc()
+        try:
+            answer = pickle.dumps((None, e, trace))
+            pickle.loads(answer)  # noqa: S301 - some errors can be pickled but not made again
+        except Exception:  # noqa: BLE001
+            return pickle.dumps((None, RuntimeError(f"{type(e).__name__}: {e}"), trace))
+        return answer

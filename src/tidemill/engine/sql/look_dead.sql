@@ -1,0 +1,18 @@
+-- Called by: list_jobs. Index: job_dead_died; the latest deaths come first.
+-- Fence: none, it only looks.
+-- Parameters: kind, queue, tenant, text within the reason, since (each null = any), position to go on after (null = first), limit.
+select j.id, k.name as kind, q.name as queue, j.tenant, j.batch, j.attempt, j.max_attempts, j.at, j.outcome, j.reason, j.position
+from (
+  select id, kind, queue, tenant, batch, attempt, max_attempts, died_at as at, 'dead' as outcome, reason,
+    array[(extract(epoch from died_at) * 1000000), id]::bigint[] as position
+  from tidemill.job_dead
+  where ($4::text is null or strpos(lower(reason), lower($4)) > 0)
+    and ($1::int is null or kind = $1) and ($2::int is null or queue = $2) and ($3::uuid is null or tenant = $3)
+    and ($5::timestamptz is null or died_at >= $5)
+    and ($6::bigint[] is null or (died_at, id) < (timestamptz 'epoch' + ($6::bigint[])[1] * interval '1 microsecond', ($6::bigint[])[2]))
+  order by died_at desc, id desc
+  limit $7
+) j
+join tidemill.kind k on k.id = j.kind
+join tidemill.queue q on q.id = j.queue
+order by j.position desc
