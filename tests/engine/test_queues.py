@@ -16,7 +16,7 @@ from tidemill.engine.queues import (
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Database
 
-from .support import quiet, working
+from .support import quiet, until, working
 from .test_cancel import idle
 
 
@@ -31,8 +31,11 @@ async def test_a_paused_queue_gives_out_nothing_and_the_others_go_on_until_it_is
         await engine.enqueue("one")
         await engine.enqueue("two")
         await engine.enqueue("two", delay=0.01)  # promoted by an upkeep that comes after both
-        while len(ran) < 2:
-            await db.fetchval("select pg_sleep(0.02)")
+
+        async def _both_ran() -> bool:
+            return len(ran) == 2
+
+        await until(_both_ran, what="both jobs of the other queue")
         assert ran == ["two", "two"]
         await resume_queue(db, "a")
         await quiet(db)
@@ -101,8 +104,11 @@ async def test_a_paused_kind_gives_out_nothing_while_the_others_of_its_queue_go_
         await pause_kind(db, "one", by="ops")
         await engine.enqueue("one")
         await engine.enqueue("two")
-        while not ran:
-            await db.fetchval("select pg_sleep(0.02)")
+
+        async def _one_ran() -> bool:
+            return bool(ran)
+
+        await until(_one_ran, what="the job of the other kind")
         assert ran == ["two"]
         await resume_kind(db, "one")
         await quiet(db)

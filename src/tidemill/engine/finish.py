@@ -69,23 +69,16 @@ async def _finish_in_place(conn: Connection, endings: Sequence[Ending]) -> set[i
     return {row["id"] for row in rows}
 
 
-async def finish_all(db: Database, registry: Registry, endings: Sequence[Ending]) -> set[int]:
-    """Finish the endings of a worker's jobs; the ids of those that were still held.
-
-    What is plainly done goes by a statement of its own. The rest goes in a transaction in which the owners of kinds are
-    told whose jobs end without their handler (``on_orphan``).
-    """
-    plain = [e for e in endings if _is_plain(e)]
-    held = await _finish_done(db, plain)
-    rest = [e for e in endings if e.job.id not in held]
-    return held | await _finish_others(db, registry, rest) if rest else held
-
-
-def _is_plain(e: Ending) -> bool:
+def is_plain(e: Ending) -> bool:
+    """Whether :func:`finish_done` can record it: most endings are."""
     return e.outcome == "done" and e.result is None and e.job.batch is None and e.job.place is not None
 
 
-async def _finish_done(db: Database, endings: Sequence[Ending]) -> set[int]:
+async def finish_done(db: Database, endings: Sequence[Ending]) -> set[int]:
+    """Record plain endings, in one statement a node; the ids of the jobs whose lease stood where the claim put it.
+
+    What is missing has lost its lease, or the lease was moved: :func:`finish_all` can tell.
+    """
     held: set[int] = set()
     for node in {e.job.node for e in endings}:
         jobs = [e.job for e in endings if e.job.node == node]
@@ -96,7 +89,9 @@ async def _finish_done(db: Database, endings: Sequence[Ending]) -> set[int]:
     return held
 
 
-async def _finish_others(db: Database, registry: Registry, endings: Sequence[Ending]) -> set[int]:
+async def finish_all(db: Database, registry: Registry, endings: Sequence[Ending]) -> set[int]:
+    """Finish in a transaction, telling the owners of kinds whose jobs end without their handler (``on_orphan``)."""
+
     async def work(conn: Connection) -> set[int]:
         held = await finish(conn, endings)
         await tell_owners(conn, registry, [e for e in endings if e.job.id in held])

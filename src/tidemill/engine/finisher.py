@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
-from tidemill.engine.finish import Ending, finish_all
+from tidemill.engine.finish import Ending, finish_all, finish_done, is_plain
 from tidemill.engine.kind import Registry
 from tidemill.errors import DatabaseUnavailable
 from tidemill.postgres import Database
@@ -48,15 +49,27 @@ class Finisher:
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
-                batch, self._pending = self._pending[:MOST_AT_ONCE], self._pending[MOST_AT_ONCE:]
+                # A flush is of one sort, and one transaction: of two, one could be repeated that had been written, and
+                # look lost. The oldest ending says which sort, so that neither waits for ever.
+                plain = is_plain(self._pending[0])
+                batch = [e for e in self._pending if is_plain(e) == plain][:MOST_AT_ONCE]
+                taken = {id(e) for e in batch}
+                self._pending = [e for e in self._pending if id(e) not in taken]
                 try:
-                    held = await finish_all(self._db, self._registry, batch)
+                    if plain:
+                        held = await finish_done(self._db, batch)
+                    else:
+                        held = await finish_all(self._db, self._registry, batch)
                 except DatabaseUnavailable as e:
                     self._log.warning("finish_waits_for_database", jobs=len(batch), error=str(e))
                     self._pending = batch + self._pending
                     await asyncio.sleep(RETRY_S)
                     continue
+                missing = [e for e in batch if e.job.id not in held]
+                if plain and missing:  # to be looked for by id, with the others
+                    self._pending += [replace(e, job=replace(e.job, place=None)) for e in missing]
+                    batch, missing = [e for e in batch if e.job.id in held], []
                 self.unwritten.difference_update(e.job.id for e in batch)
-                if lost := [e for e in batch if e.job.id not in held]:
-                    self._on_lost(lost)
+                if missing:
+                    self._on_lost(missing)
             self._idle.set()

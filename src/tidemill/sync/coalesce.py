@@ -55,8 +55,12 @@ class Coalescer(Generic[T, R]):
                 await self._linger()
                 group = [(item, answer) for item, answer in self._waiting[: self._most] if not answer.done()]
                 del self._waiting[: self._most]
-                if group:
+                try:
                     await self._do(group)
+                except asyncio.CancelledError:
+                    for _, answer in group:
+                        answer.cancel()
+                    raise
         finally:
             self._task = None
             for _, answer in self._waiting:  # none, unless this task was cancelled
@@ -74,6 +78,8 @@ class Coalescer(Generic[T, R]):
             return
 
     async def _do(self, group: list[tuple[T, asyncio.Future[R]]]) -> None:
+        if not group:
+            return
         try:
             answers = await self._work([item for item, _ in group])
         except Exception as e:  # noqa: BLE001 - raised to whoever asked
@@ -83,10 +89,6 @@ class Coalescer(Generic[T, R]):
                 for one in group:
                     await self._do([one])
                 return
-        except asyncio.CancelledError:
-            for _, answer in group:
-                answer.cancel()
-            raise
         for (_, answer), done in zip(group, answers, strict=True):
             if answer.done():  # whoever asked was cancelled meanwhile
                 continue
