@@ -124,19 +124,6 @@ class Rooms:
         for schedule in self._declared:
             await self.schedules.declare(schedule)
 
-    def check_worker(self) -> None:
-        """Make sure that a worker would run these kinds.
-
-        Raises:
-            ConfigurationError: when a kind is declared with a limit that the engine cannot hold.
-        """
-        for kind in self.engine.registry:
-            if kind.limits is not None:
-                raise ConfigurationError(
-                    f"job {kind.name!r} declares concurrency or rate, which this version cannot hold over a fleet; "
-                    "leave them out, or give the job a queue of its own and bound that"
-                )
-
     @asynccontextmanager
     async def worker(
         self, *, queues: Mapping[str, int] | None = None, accounts_at_once: int | None = None
@@ -148,11 +135,9 @@ class Rooms:
             accounts_at_once: accounts that are synced side by side; None takes what the settings say.
 
         Raises:
-            ConfigurationError: when a kind is declared with a limit that the engine cannot hold.
             InvalidInput: when no kind uses one of the queues.
         """
         settings = self.settings
-        self.check_worker()
         every = dict.fromkeys(self.engine.registry.queues, SMALL_JOBS)
         if self._above is not None:
             every[QUEUE] = accounts_at_once or settings.sync_accounts_at_once

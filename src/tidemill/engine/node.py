@@ -29,6 +29,7 @@ class Beat:
     overdue: bool
     cancels: bool
     queues: list[int]
+    per_process: dict[str, int]
     next_fire_s: float | None
 
 
@@ -61,6 +62,7 @@ class Node:
             row["overdue"],
             row["cancels"],
             row["queues"],
+            row["per_process"] or {},
             row["next_fire_s"],
         )
 
