@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tidemill.engine import Context, Engine, Kind, NewJob, Worker
+from tidemill.engine import Context, Done, Engine, Kind, NewJob, Worker
 from tidemill.engine.arguments import Arguments
 from tidemill.engine.limits import (
     Limit,
@@ -50,7 +50,7 @@ async def brief(ctx: Context, args: dict[str, Any]) -> None:
 async def overlaps(db: Database, *by: str) -> dict[Any, int]:
     """The most attempts that ran at a time, for each value of the columns; exact, by the database's own stamps."""
     rows = await db.fetch(
-        "select r.started_at, r.finished_at, k.name as kind, q.name as queue, r.tenant, coalesce(r.result ->> 'of', '') as of"
+        "select r.started_at, r.finished_at, k.name as kind, q.name as queue, r.tenant, r.result ->> 'of' as of"
         " from tidemill.job_run r join tidemill.kind k on k.id = r.kind join tidemill.queue q on q.id = r.queue"
     )
     most: Counter[Any] = Counter()
@@ -77,8 +77,6 @@ async def test_a_kinds_limit_holds_over_all_workers_and_is_used_in_full(db: Data
 
 async def test_a_limit_per_tenant_and_one_per_argument_hold_each_and_together(db: Database) -> None:
     async def work(ctx: Context, args: dict[str, Any]) -> Any:
-        from tidemill.engine import Done
-
         await brief(ctx, args)
         return Done({"of": args["account"]})
 
@@ -314,7 +312,7 @@ async def test_a_limit_for_nothing_or_of_strangers_is_refused(db: Database) -> N
         await set_limit(db, Limit("concurrency", 1), by="ops")
     with pytest.raises(InvalidInput, match="there is no kind 'nope'"):
         await set_limit(db, Limit("concurrency", 1), kind="nope", by="ops")
-    with pytest.raises(InvalidInput, match="kind: is needed to count by args.x"):
+    with pytest.raises(InvalidInput, match=r"kind: is needed to count by args\.x"):
         await set_limit(db, Limit("concurrency", 1, "args.x"), queue="default", by="ops")
     with pytest.raises(InvalidInput, match="there is no limit 7"):
         await drop_limit(db, 7)

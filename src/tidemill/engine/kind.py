@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +25,7 @@ OnOrphan = Callable[["Connection", Sequence[Orphan]], Awaitable[None]]
 
 PRIORITIES = range(-1000, 1001)
 MOST_ATTEMPTS = 10_000
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Kind:
             tenant=tenant,
             batch=job.batch,
             max_attempts=job.max_attempts,
+            trace=job.trace,
         )
 
 
@@ -99,6 +102,8 @@ def _check(job: NewJob, key: object, tenant: object) -> None:
     if key is not None and not (isinstance(key, str) and 1 <= len(key) <= 500):
         raise InvalidInput("key", "needs to be text of 1 to 500 characters")
     as_json("key", key)
+    if job.trace is not None and not (_is(job.trace, str) and _TRACEPARENT.fullmatch(job.trace)):
+        raise InvalidInput("trace", f"{job.trace!r} is no W3C traceparent")
     if tenant is not None and not isinstance(tenant, UUID):
         raise InvalidInput("tenant", f"{tenant!r} is not a UUID")
 

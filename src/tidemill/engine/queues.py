@@ -13,7 +13,6 @@ from tidemill.engine.statements import SQL
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Database
 
-
 MOST_PER_PROCESS = 10_000
 
 

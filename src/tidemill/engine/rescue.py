@@ -36,6 +36,7 @@ async def jobs_of(engine: Engine, conn: Connection, rows: Sequence[Record]) -> l
             row["args"],
             row["place"],
             row["lane"],
+            row["trace"],
         )
         for row in rows
     ]

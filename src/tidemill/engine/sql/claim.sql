@@ -53,9 +53,9 @@ with recursive ahead (lane, n) as (
   delete from tidemill.job_ready where ctid = any (array(select place from pick)) returning *
 ), aside as (
   insert into tidemill.job_ready
-    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args)
+    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace)
   select g.id, g.queue, tidemill.limited_lane(g.queue, g.kind, g.tenant, tidemill.counted(g.kind, g.args)), g.rank, g.kind, g.priority,
-    g.attempt, g.crashes, g.max_attempts, g.tenant, g.batch, g.key, g.enqueued_at, g.args
+    g.attempt, g.crashes, g.max_attempts, g.tenant, g.batch, g.key, g.enqueued_at, g.args, g.trace
   from gone g
   where (select count(*) from bounds) > 0 and exists (
     select from bounds b where (b.kind is null or b.kind = g.kind) and (b.tenant is null or b.tenant = g.tenant)
@@ -65,15 +65,15 @@ with recursive ahead (lane, n) as (
   insert into tidemill.flow_wake (queue, lane, kind, tenant, counted) select distinct queue, lane, kind, tenant, counted from aside
 ), held as (
   insert into tidemill.job_lease
-    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args,
+    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace,
      token, node, claimed_at)
-  select id, queue, lane, rank, kind, priority, attempt + 1, crashes, max_attempts, tenant, batch, key, enqueued_at, args,
+  select id, queue, lane, rank, kind, priority, attempt + 1, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace,
     (select nextval('tidemill.lease_token')), $2, clock_timestamp()
   from gone g
   where (select count(*) from bounds) = 0 or not exists (
     select from bounds b where (b.kind is null or b.kind = g.kind) and (b.tenant is null or b.tenant = g.tenant)
       and (b.per <> 'tenant' or g.tenant is not null))
-  returning id, token, node, kind, attempt, crashes, max_attempts, tenant, batch, args, rank, ctid as place, lane
+  returning id, token, node, kind, attempt, crashes, max_attempts, tenant, batch, args, rank, trace, ctid as place, lane
 )
 select held.*, scanned.lane_after, scanned.owed, scanned.more, scanned.limited
 from held right join (
