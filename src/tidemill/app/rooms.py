@@ -26,8 +26,8 @@ CONNECTIONS = 20
 """For the handlers of one process, opened as they are needed. Fewer than there are jobs side by side: no handler keeps
 one while it waits for anything but Postgres."""
 CONTROL_TIMEOUT_S = 15.0
-"""Seconds that a claim or a finish may take. They take milliseconds: one that does not come back is tried again on another
-connection."""
+"""Seconds that a claim or a finish may take. They take milliseconds: one that does not come back is tried again on
+another connection."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ _UNACKNOWLEDGED_S = 30
 """Seconds that what was sent may stay unacknowledged before the network is taken for broken."""
 _LOOK_AFTER_CLIENT = "client_connection_check_interval"
 _LOOK_AFTER_CLIENT_S = 5
-"""Seconds between two looks of a busy server whether its client is still there: a statement does not outlive the process
-that sent it by more, nor does what it locked."""
+"""Seconds between two looks of a busy server whether its client is there: a statement does not outlive the process that
+sent it by more, nor does what it locked."""
 PATIENCE = 3.0
 """Seconds over which a refused connection is tried again: what a restart of the server takes, with room."""
 

@@ -197,10 +197,13 @@ class _Lent:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
+        was_lost = _is_lost(self._conn)
         try:
             await self._pool.release(self._conn, timeout=GOODBYE_S)
         except TimeoutError:  # it was cut; the block's own error says what was given up
             await self._pool.expire_connections()
+        if isinstance(error, asyncpg.InterfaceError) and was_lost:
+            raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
 
 
 async def _roll_back(conn: Connection, transaction: Any) -> None:
@@ -209,5 +212,13 @@ async def _roll_back(conn: Connection, transaction: Any) -> None:
         async with asyncio.timeout(GOODBYE_S):
             await transaction.rollback()
     except Exception:  # noqa: BLE001 - whatever it is, without the connection there is no transaction
-        with contextlib.suppress(asyncpg.InterfaceError):  # lost before, and so not ours any more
+        if not _is_lost(conn):
             conn.terminate()
+
+
+def _is_lost(conn: Connection) -> bool:
+    """Whether a connection that was lent is gone: the pool takes it back at once."""
+    try:
+        return conn.is_closed()
+    except asyncpg.InterfaceError:
+        return True
