@@ -48,11 +48,11 @@ class KeptServer:
             os.kill(pid, number)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def kept_server() -> Iterator[KeptServer]:
     with tempfile.TemporaryDirectory(prefix="tidemill-chaos-", ignore_cleanup_errors=True) as directory:
         Path(directory).chmod(0o711)  # the account that the server runs as when root runs the tests must reach it
-        server = embedded.attach(Path(directory) / ".tidemill", durable=True)
+        server = embedded.attach(Path(directory) / ".tidemill", durable=True, linger=0.5)
         try:
             yield KeptServer(server)
         finally:

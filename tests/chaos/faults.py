@@ -31,7 +31,7 @@ _NETWORK = {
     "silence some": 4,
     "silence": 3,
     "stall": 4,
-    "refuse": 2,
+    "turn away": 2,
 }
 _SERVER = {"immediate": 2, "kill postmaster": 1}
 _SERVER_EVERY_S = 8.0
@@ -144,25 +144,23 @@ class Crew:
 
     async def _disturb(self, proxy: Proxy, trouble: Trouble) -> None:
         what, _, where = trouble.what.partition(" ")
+        # What of one door overlaps ends with the first of them.
         lasting: Mapping[str, tuple[Callable[[], object], Callable[[], object]]] = {
             "silence": (proxy.silence, proxy.heal),
             "stall": (proxy.swallow, proxy.pass_on),
+            "turn away": (proxy.turn_away, proxy.heal),
         }
-        if where == "some":
-            proxy.silence(0.5, random.Random(trouble.byte))
-        elif where:
-            proxy.at(cast(Where, where), after=trouble.byte, silent=what == "silence")
-        elif what == "cut":
-            await proxy.cut()
-        elif what == "refuse":
-            await proxy.refuse()
-            await asyncio.sleep(trouble.seconds)
-            await proxy.accept()
-        else:
-            begin, end = lasting[what]
+        if trouble.what in lasting:
+            begin, end = lasting[trouble.what]
             begin()
             await asyncio.sleep(trouble.seconds)
             end()
+        elif where == "some":
+            proxy.silence(0.5, random.Random(trouble.byte))
+        elif where:
+            proxy.at(cast(Where, where), after=trouble.byte, silent=what == "silence")
+        else:
+            await proxy.cut()
 
     async def well(self) -> list[int]:
         """Wait until every worker hears notifications; the nodes they are."""

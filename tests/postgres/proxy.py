@@ -41,6 +41,7 @@ class Proxy:
         self.passes = asyncio.Event()
         self.passes.set()
         self.is_silent = False
+        self._turns_away = False
         self._faults: list[Fault] = []
         self._server: asyncio.Server | None = None
         self._lines: dict[_Line, asyncio.Task[None]] = {}
@@ -80,6 +81,12 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
+    def turn_away(self) -> None:
+        """Cut what is connected, and whatever comes, until :meth:`heal`; the port stays ours."""
+        self._turns_away = True
+        for task in self._lines.values():
+            task.cancel()
+
     def swallow(self) -> None:
         """Stall: keep connections open, also take new ones, and let not a byte through until :meth:`pass_on`."""
         self.passes.clear()
@@ -102,6 +109,7 @@ class Proxy:
     def heal(self) -> None:
         """New connections are well. What was silenced stays silent."""
         self.is_silent = False
+        self._turns_away = False
         self._faults.clear()
         self.pass_on()
 
