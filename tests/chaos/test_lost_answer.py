@@ -179,6 +179,9 @@ async def test_an_ending_that_came_too_late_is_told_lost_though_its_first_answer
         lost.append(proxy.at("before the answer", statement))
         return outcome
 
+    async def is_told() -> bool:
+        return worker.lost == 1
+
     lost: list[Fault] = []
     kind = Kind("chaos.lost", robbed)
     async with (
@@ -190,4 +193,4 @@ async def test_an_ending_that_came_too_late_is_told_lost_though_its_first_answer
         await quiet(db)
         assert lost[0].happened.is_set()
         assert [end for _, _, end, _ in await history(db)] == ["crashed", "done"]
-        assert worker.lost == 1
+        await until(is_told, what="a word of the lost lease")

@@ -128,6 +128,9 @@ class Proxy:
         return None
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._turns_away:
+            writer.transport.abort()
+            return
         try:
             server = await asyncio.open_connection(self._target.hostname, self._target.port)
         except OSError:
