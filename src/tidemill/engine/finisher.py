@@ -55,9 +55,10 @@ class Finisher:
             self._wake.clear()
             while self._pending:
                 # A flush is of one sort, and one transaction. The oldest ending says which sort, so that neither waits
-                # for ever.
+                # for ever. Answers name jobs, so of two endings of one (it was lost and claimed again) the older goes.
                 plain = is_plain(self._pending[0])
-                self._flushing = [e for e in self._pending if is_plain(e) == plain][:MOST_AT_ONCE]
+                oldest = {e.job.id: e for e in reversed(self._pending) if is_plain(e) == plain}
+                self._flushing = list(reversed(oldest.values()))[:MOST_AT_ONCE]
                 taken = {id(e) for e in self._flushing}
                 self._pending = [e for e in self._pending if id(e) not in taken]
                 try:

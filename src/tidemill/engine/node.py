@@ -21,7 +21,7 @@ from tidemill.postgres import Connection, Database, Record, connect, naming_fail
 
 SAFETY = 0.9
 """Share of the lease's time after which handlers are stopped; the rest is for stopping them."""
-ANSWER = 0.28
+ANSWER = 0.25
 """Share of the lease's time within which a beat must be answered, connecting included."""
 REGISTER_S = 10.0
 """Seconds within which a new incarnation must be in the database: it has nothing to lose yet."""

@@ -304,6 +304,7 @@ class Worker:
                     pause = min(pause, beat.next_fire_s)
             except DatabaseUnavailable as e:
                 _log.warning("heartbeat_waits_for_database", error=str(e), safe_s=round(self.node.safe_s, 2))
+                pause = interval / 6  # there is no time to lose
             await asyncio.sleep(pause)
 
     async def _upkeep(self) -> None:
