@@ -37,6 +37,7 @@ async def work() -> None:
         running = asyncio.create_task(worker.run())
         started = asyncio.create_task(worker.started.wait())
         await asyncio.wait([running, started], return_when=asyncio.FIRST_COMPLETED)
+        started.cancel()
         if running.done():
             return await running
         _log.info("ready", pid=os.getpid())

@@ -152,8 +152,8 @@ class Database:
         with naming_failures:
             async with _Lent(self._pool) as conn:
                 transaction: Any = conn.transaction(isolation="read_committed")
-                await transaction.start()
                 try:
+                    await transaction.start()
                     if self.pooled:  # elsewhere the session has it
                         await conn.execute(_sql.bound_silence, f"{IDLE_TRANSACTION_S}s")
                     yield conn
