@@ -25,6 +25,9 @@ SMALL_JOBS = 10
 CONNECTIONS = 20
 """For the handlers of one process, opened as they are needed. Fewer than there are jobs side by side: no handler keeps
 one while it waits for anything but Postgres."""
+CONTROL_TIMEOUT_S = 15.0
+"""Seconds that a claim or a finish may take. They take milliseconds: one that does not come back is tried again on
+another connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,13 @@ class Rooms:
                 raise InvalidInput("queues", f"{queue}: {most!r} is no number of jobs from 1 on")
         async with AsyncExitStack() as stack:
             control = await stack.enter_async_context(
-                await Database.open(self.url, max_size=4, name="tidemill-control", pooled=settings.pooled)
+                await Database.open(
+                    self.url,
+                    max_size=4,
+                    name="tidemill-control",
+                    pooled=settings.pooled,
+                    command_timeout=CONTROL_TIMEOUT_S,
+                )
             )
             listener: Listener | None = None
             if settings.listen_url or not settings.pooled:

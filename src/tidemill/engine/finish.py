@@ -111,6 +111,19 @@ async def finish_all(db: Database, registry: Registry, endings: Sequence[Ending]
     return await db.retrying(work)
 
 
+async def find_written(db: Database, endings: Sequence[Ending]) -> set[int]:
+    """The ids of those that an earlier call recorded, whose answer did not arrive."""
+    rows = await db.fetch(
+        SQL.finish_written,
+        [e.job.id for e in endings],
+        [e.job.attempt for e in endings],
+        [e.job.crashes for e in endings],
+        [e.job.node for e in endings],
+        [e.outcome for e in endings],
+    )
+    return {row["id"] for row in rows}
+
+
 async def tell_owners(conn: Connection, registry: Registry, endings: Sequence[Ending]) -> None:
     """Call ``on_orphan`` of each kind, once, for its jobs that died or were taken away; in their transaction."""
     by_kind: dict[str, list[Orphan]] = {}

@@ -19,7 +19,7 @@ from tidemill.engine.finisher import Finisher
 from tidemill.engine.housekeeping import POSTPONED_S, keep_house
 from tidemill.engine.job import Job
 from tidemill.engine.limits import declare_limits
-from tidemill.engine.node import Node
+from tidemill.engine.node import Beat, Node
 from tidemill.engine.rescue import end_overdue_batch, jobs_of, rescue_orphans
 from tidemill.engine.runner import run_job
 from tidemill.engine.statements import SQL
@@ -40,7 +40,9 @@ MOST_LANES = 64
 MOST_DRY = 8
 """Claims, one after the other, that gave nothing although there was work: then it is left to the next wake."""
 LOST_ANSWER_S = 120.0
-"""For how long a claim whose answer was lost may still be under way on the server: twice a statement's time-out."""
+"""For how long after a lost answer every claim first looks for what that one took."""
+RECOUNT_S = 30.0
+"""Between two such looks at other times: a network may deliver a claim long after its sender gave it up."""
 ENDINGS_S = 10.0
 """For how long, at least, a stop waits for the last endings to be written."""
 CHANNEL = "tidemill_job"
@@ -127,10 +129,14 @@ class Worker:
         """What was asked to stop, and the reason for its ending."""
         self._rounds = {queue: _Round() for queue in self._queues}
         self._in_doubt_until = dict.fromkeys(self._queues, 0.0)
+        self._recount_at = dict.fromkeys(self._queues, 0.0)
         self._running = dict.fromkeys(self._queues, 0)
         self._scaled: dict[str, int] = {}
         """What an operator set in place of ``queues``."""
         self._wakes: dict[str, asyncio.Event] = {queue: asyncio.Event() for queue in self._queues}
+        self._beat = Beat()
+        """The newest one, for the upkeep."""
+        self._beaten = asyncio.Event()
         self._stopping = asyncio.Event()
         self.started = asyncio.Event()
         self.lost = 0
@@ -158,6 +164,7 @@ class Worker:
             await self._listener.start()
         finisher = asyncio.create_task(self._finisher.run(), name="finisher")
         loops = [
+            asyncio.create_task(self._keep_alive(), name="heartbeat"),
             asyncio.create_task(self._upkeep(), name="upkeep"),
             asyncio.create_task(self._watch(), name="watchdog"),
             asyncio.create_task(self._keep_house(), name="housekeeping"),
@@ -175,6 +182,7 @@ class Worker:
                 task.cancel()
             ended = await asyncio.gather(finisher, *loops, return_exceptions=True)
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            self.node.close()
             if self._listener is not None:
                 await self._listener.close()
         for outcome in ended:
@@ -268,10 +276,13 @@ class Worker:
 
     async def _claimed(self, conn: Connection, queue: str) -> list[Record]:
         """Jobs that an earlier claim took without our hearing of it."""
-        if asyncio.get_running_loop().time() >= self._in_doubt_until[queue]:
+        now = asyncio.get_running_loop().time()
+        if now >= self._in_doubt_until[queue] and now < self._recount_at[queue]:
             return []
         known = self._finisher.unwritten.union(job.id for _, job in self._tasks.values())
-        return await conn.fetch(SQL.claimed, self._engine.names.queue(queue), self.node.id, list(known))
+        found = await conn.fetch(SQL.claimed, self._engine.names.queue(queue), self.node.id, list(known))
+        self._recount_at[queue] = now + RECOUNT_S
+        return found
 
     def _reap(self, task: asyncio.Task[None]) -> None:
         queue, _ = self._tasks.pop(task)
@@ -322,7 +333,8 @@ class Worker:
                 _log.warning("housekeeping_waits_for_database", error=str(e))
             await asyncio.sleep(pause)
 
-    async def _upkeep(self) -> None:
+    async def _keep_alive(self) -> None:
+        """The heartbeat; what else a beat found is left to the upkeep, which may have to wait for a connection."""
         interval = min(POLL_S, self.node.ttl / 5)
         while not self._stopping.is_set() or self._tasks:
             pause = interval
@@ -333,22 +345,35 @@ class Worker:
                 self._scale(beat.per_process)
                 for queue in beat.queues:  # what no notification has told of
                     self._wake(str(queue))
-                if beat.orphans:
-                    await rescue_orphans(self._engine, self._control)
-                if beat.overdue:
-                    await end_overdue_batch(self._engine, self._control, self.node.id)
-                if beat.cancels:
-                    await self._stop_cancelled()
-                if beat.next_fire_s is not None and self._schedules is not None:
-                    if beat.next_fire_s <= 0:
-                        await self._schedules.tick()
-                    else:
-                        pause = min(pause, beat.next_fire_s)
+                self._beat = beat
+                self._beaten.set()
+                if beat.next_fire_s is not None and beat.next_fire_s > 0 and self._schedules is not None:
+                    pause = min(pause, beat.next_fire_s)
             except DatabaseUnavailable as e:
                 _log.warning("heartbeat_waits_for_database", error=str(e), safe_s=round(self.node.safe_s, 2))
+                pause = interval / 6  # there is no time to lose
             await asyncio.sleep(pause)
 
-    def _scale(self, per_process: dict[str, int]) -> None:
+    async def _upkeep(self) -> None:
+        while True:
+            await self._beaten.wait()
+            self._beaten.clear()
+            try:
+                await self._look_after(self._beat)
+            except DatabaseUnavailable as e:
+                _log.warning("upkeep_waits_for_database", error=str(e))
+
+    async def _look_after(self, beat: Beat) -> None:
+        if beat.orphans:
+            await rescue_orphans(self._engine, self._control)
+        if beat.overdue:
+            await end_overdue_batch(self._engine, self._control, self.node.id)
+        if beat.cancels:
+            await self._stop_cancelled()
+        if beat.next_fire_s is not None and beat.next_fire_s <= 0 and self._schedules is not None:
+            await self._schedules.tick()
+
+    def _scale(self, per_process: Mapping[str, int]) -> None:
         ids = {str(self._engine.names.queue(queue)): queue for queue in self._queues} if per_process else {}
         self._scaled = {ids[queue]: most for queue, most in per_process.items() if queue in ids}
 
