@@ -45,9 +45,10 @@ async def open_batch(
     deadline: datetime | None,
     batch: UUID | None = None,
     tenant: UUID | None = None,
+    trace: str | None = None,
 ) -> UUID:
     """Insert an open batch; its closing job will get ``args`` plus ``batch`` and ``reason``."""
-    return await conn.fetchval(SQL.batch_open, batch, close_kind, close_queue, dict(args), deadline, tenant)
+    return await conn.fetchval(SQL.batch_open, batch, close_kind, close_queue, dict(args), deadline, tenant, trace)
 
 
 async def advance_batch(conn: Connection, batch: UUID, cursor: Any) -> bool:

@@ -113,6 +113,7 @@ class Engine:
             [_encode(job.args).decode() for job in jobs],
             [job.at for job in jobs],
             [job.delay for job in jobs],
+            [job.trace for job in jobs] if any(job.trace for job in jobs) else None,
         )
         rows = await (conn or self.db).fetch(SQL.enqueue, *columns)
         ids: list[int | None] = [None] * len(jobs)
@@ -129,11 +130,13 @@ class Engine:
         deadline: datetime | None = None,
         batch: UUID | None = None,
         tenant: UUID | None = None,
+        trace: str | None = None,
     ) -> UUID:
         """Open a batch in the caller's transaction.
 
         ``on_close`` names the kind whose job runs once the batch is drained or its ``deadline`` (``tidemill.now()``)
-        has passed; that job must call :func:`tidemill.engine.close_batch` in its fenced transaction.
+        has passed; that job must call :func:`tidemill.engine.close_batch` in its fenced transaction. It belongs to
+        ``trace``, a W3C traceparent.
         """
         kind = self.registry[on_close]
         await self.names.learn(self.db, [kind.name], [kind.queue])
@@ -145,4 +148,5 @@ class Engine:
             deadline=deadline,
             batch=batch,
             tenant=tenant,
+            trace=trace,
         )

@@ -23,6 +23,7 @@ class NewJob:
         tenant: opaque owner; None takes what the kind makes of the arguments.
         batch: the batch that counts the job.
         max_attempts: errors after which the job is dead; None takes the kind's.
+        trace: the trace it belongs to, as a W3C traceparent.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class NewJob:
     tenant: UUID | None = None
     batch: UUID | None = None
     max_attempts: int | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Job:
     args: dict[str, Any]
     place: tuple[int, int] | None = None
     """Where the claim put the lease row (its ctid), if it said so."""
+    trace: str | None = None
+    """The trace it belongs to, as a W3C traceparent."""
 
 
 @dataclass(frozen=True, slots=True)

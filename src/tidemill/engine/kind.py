@@ -25,6 +25,7 @@ OnOrphan = Callable[["Connection", Sequence[Orphan]], Awaitable[None]]
 PRIORITIES = range(-1000, 1001)
 MOST_ATTEMPTS = 10_000
 _RATE = re.compile(r"([1-9]\d{0,8})/([smhd])")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -113,6 +114,7 @@ class Kind:
             tenant=tenant,
             batch=job.batch,
             max_attempts=job.max_attempts,
+            trace=job.trace,
         )
 
 
@@ -130,6 +132,8 @@ def _check(job: NewJob, key: object, tenant: object) -> None:
     if key is not None and not (isinstance(key, str) and 1 <= len(key) <= 500):
         raise InvalidInput("key", "needs to be text of 1 to 500 characters")
     as_json("key", key)
+    if job.trace is not None and not (_is(job.trace, str) and _TRACEPARENT.fullmatch(job.trace)):
+        raise InvalidInput("trace", f"{job.trace!r} is no W3C traceparent")
     if tenant is not None and not isinstance(tenant, UUID):
         raise InvalidInput("tenant", f"{tenant!r} is not a UUID")
 

@@ -62,6 +62,7 @@ def _as_json(jobs: Sequence[NewJob], registry: Registry) -> str:
                 "tenant": job.tenant,
                 "batch": job.batch,
                 "max_attempts": job.max_attempts,
+                "trace": job.trace,
             }
             for job in checked
         ]

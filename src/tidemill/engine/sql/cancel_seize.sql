@@ -12,7 +12,7 @@ with token as materialized (
       and ($4::uuid is null or tenant = $4) and ($5::timestamptz is null or enqueued_at >= $5)
       and ($6::timestamptz is null or enqueued_at <= $6)
     limit $7 for update))
-  returning id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args
+  returning id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace
 ), delayed as (
   delete from tidemill.job_delayed where ctid = any (array(
     select ctid from tidemill.job_delayed
@@ -20,11 +20,11 @@ with token as materialized (
       and ($4::uuid is null or tenant = $4) and ($5::timestamptz is null or enqueued_at >= $5)
       and ($6::timestamptz is null or enqueued_at <= $6)
     limit $7 for update))
-  returning id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args
+  returning id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace
 )
 insert into tidemill.job_lease
-  (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args,
+  (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace,
    token, node, claimed_at)
 select m.*, token.token, 0, clock_timestamp()
 from (select * from ready union all select * from delayed) m, token
-returning id, token, node, kind, attempt, crashes, max_attempts, tenant, batch, args, ctid as place
+returning id, token, node, kind, attempt, crashes, max_attempts, tenant, batch, args, trace, ctid as place

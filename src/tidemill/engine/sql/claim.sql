@@ -30,12 +30,12 @@ with recursive scan (lane, n) as (
   delete from tidemill.job_ready where ctid = any (array(select place from pick)) returning *
 ), held as (
   insert into tidemill.job_lease
-    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args,
+    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace,
      token, node, claimed_at)
-  select id, queue, lane, rank, kind, priority, attempt + 1, crashes, max_attempts, tenant, batch, key, enqueued_at, args,
+  select id, queue, lane, rank, kind, priority, attempt + 1, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace,
     (select nextval('tidemill.lease_token')), $2, clock_timestamp()
   from gone
-  returning id, token, node, kind, attempt, crashes, max_attempts, tenant, batch, args, rank, ctid as place
+  returning id, token, node, kind, attempt, crashes, max_attempts, tenant, batch, args, rank, trace, ctid as place
 )
 select held.*, scanned.lane_after, scanned.more
 from held right join (

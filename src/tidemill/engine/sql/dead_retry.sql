@@ -21,9 +21,9 @@ with wanted as materialized (
 ), forgotten as (
   delete from tidemill.job_cancel c using gone where c.job = gone.id
 ), ready as (
-  insert into tidemill.job_ready (id, queue, lane, rank, kind, priority, max_attempts, tenant, key, enqueued_at, args)
+  insert into tidemill.job_ready (id, queue, lane, rank, kind, priority, max_attempts, tenant, key, enqueued_at, args, trace)
   select id, queue, tidemill.lane_of(tenant), (extract(epoch from at) * 1000)::bigint - priority * 60000, kind, priority, max_attempts, tenant,
-    key, at, args
+    key, at, args, trace
   from wanted where id in (select id from gone)
   returning queue
 ), woken as materialized (

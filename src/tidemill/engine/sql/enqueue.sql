@@ -3,4 +3,5 @@
 -- Fence: none of its own; it runs in the caller's transaction and commits with the caller's data.
 -- A job whose key is held is left out of the answer. A conflict with an open transaction waits for it (lock_timeout).
 select ord, id from tidemill.enqueue_jobs(
-  $1::int[], $2::int[], $3::smallint[], $4::smallint[], $5::uuid[], $6::uuid[], $7::text[], $8::text[]::jsonb[], $9::timestamptz[], $10::float8[])
+  $1::int[], $2::int[], $3::smallint[], $4::smallint[], $5::uuid[], $6::uuid[], $7::text[], $8::text[]::jsonb[], $9::timestamptz[], $10::float8[],
+  $11::text[])

@@ -14,7 +14,7 @@ with asked as (
   delete from tidemill.job_lease l using asked u
   where l.ctid = u.place and l.id = u.id and l.token = u.token and l.node = u.node and (select count(*) from locked) >= 0
   returning l.id, l.queue, l.lane, l.rank, l.kind, l.priority, l.attempt, l.crashes, l.max_attempts, l.tenant, l.batch, l.key,
-    l.enqueued_at, l.args, l.node, l.claimed_at, u.outcome, u.reason, u.result, u.delay_s, u.run_at,
+    l.enqueued_at, l.args, l.trace, l.node, l.claimed_at, u.outcome, u.reason, u.result, u.delay_s, u.run_at,
     u.outcome in ('done', 'partial', 'skipped', 'cancelled', 'failed', 'dead') as terminal
 ), history as (
   insert into tidemill.job_run
@@ -23,20 +23,20 @@ with asked as (
   from freed where outcome not in ('snooze', 'release')
 ), buried as (
   insert into tidemill.job_dead
-    (id, queue, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, args, reason, died_at)
-  select id, queue, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, args, reason, clock_timestamp()
+    (id, queue, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, args, trace, reason, died_at)
+  select id, queue, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, args, trace, reason, clock_timestamp()
   from freed where outcome = 'dead'
 ), waiting as (
   insert into tidemill.job_delayed
-    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, run_at)
+    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace, run_at)
   select id, queue, lane, rank, kind, priority, case outcome when 'snooze' then attempt - 1 else attempt end, crashes,
-    max_attempts, tenant, batch, key, enqueued_at, args, coalesce(run_at, tidemill.now() + make_interval(secs => delay_s))
+    max_attempts, tenant, batch, key, enqueued_at, args, trace, coalesce(run_at, tidemill.now() + make_interval(secs => delay_s))
   from freed where outcome in ('retry', 'snooze')
 ), back as (
   insert into tidemill.job_ready
-    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args)
+    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace)
   select id, queue, lane, rank, kind, priority, attempt - 1, case outcome when 'crashed' then crashes + 1 else crashes end,
-    max_attempts, tenant, batch, key, enqueued_at, args
+    max_attempts, tenant, batch, key, enqueued_at, args, trace
   from freed where outcome in ('release', 'crashed')
   returning queue
 ), unlocked as (

@@ -56,7 +56,8 @@ create table if not exists tidemill.job_ready (
   batch uuid,
   key text,
   enqueued_at timestamptz not null,
-  args jsonb not null
+  args jsonb not null,
+  trace text
 ) with (
   autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0,
   autovacuum_vacuum_insert_threshold = 100000, vacuum_truncate = off
@@ -142,6 +143,7 @@ create table if not exists tidemill.job_dead (
   tenant uuid,
   batch uuid,
   args jsonb not null,
+  trace text,
   reason text,
   died_at timestamptz not null
 );
@@ -171,7 +173,8 @@ begin
         ('batch', 'The batch that counts this job, if any.'),
         ('key', 'The unique key it holds, if any.'),
         ('enqueued_at', 'When it was enqueued (tidemill.now()).'),
-        ('args', 'Arguments, as the handler gets them.')) c(name, meaning)
+        ('args', 'Arguments, as the handler gets them.'),
+        ('trace', 'The trace it belongs to, as a W3C traceparent: of whoever enqueued it; null = none.')) c(name, meaning)
       join information_schema.columns i
         on i.table_schema = 'tidemill' and i.table_name = hot and i.column_name = c.name
     loop
@@ -193,6 +196,7 @@ create table if not exists tidemill.batch (
   close_queue int not null,
   close_args jsonb not null,
   tenant uuid,
+  trace text,
   opened_at timestamptz not null default clock_timestamp(),
   closed_at timestamptz
 ) with (fillfactor = 50);
@@ -211,6 +215,7 @@ comment on column tidemill.batch.close_kind is 'Kind of the closing job.';
 comment on column tidemill.batch.close_queue is 'Queue of the closing job.';
 comment on column tidemill.batch.close_args is 'Arguments of the closing job; batch and reason are added.';
 comment on column tidemill.batch.tenant is 'Opaque owner of the batch.';
+comment on column tidemill.batch.trace is 'The trace of whoever opened it (W3C traceparent); its closing job belongs to it.';
 comment on column tidemill.batch.opened_at is 'clock_timestamp.';
 comment on column tidemill.batch.closed_at is 'clock_timestamp.';
 
@@ -236,9 +241,9 @@ create or replace function tidemill.enqueue_closing(
   b_id uuid, b_reason text, b_kind int, b_queue int, b_args jsonb, b_tenant uuid) returns bigint
 language sql set search_path = '' as $$
   with job as (
-    insert into tidemill.job_ready (id, queue, rank, kind, max_attempts, tenant, enqueued_at, args)
+    insert into tidemill.job_ready (id, queue, rank, kind, max_attempts, tenant, enqueued_at, args, trace)
     select nextval('tidemill.job_id'), b_queue, (extract(epoch from at) * 1000)::bigint, b_kind, 100, b_tenant, at,
-      b_args || jsonb_build_object('batch', b_id, 'reason', b_reason)
+      b_args || jsonb_build_object('batch', b_id, 'reason', b_reason), (select trace from tidemill.batch where id = b_id)
     from tidemill.now() as at
     returning id, queue)
   select id from job, lateral (select pg_notify('tidemill_job', queue::text)) as woken

@@ -36,7 +36,7 @@ comment on function tidemill.refuse(text, text) is 'Raises TM003: bad input, nam
 
 create or replace function tidemill.enqueue_jobs(
     kinds int[], queues int[], priorities smallint[], max_attempts smallint[], tenants uuid[], batches uuid[],
-    keys text[], args jsonb[], run_ats timestamptz[], delays_s double precision[]
+    keys text[], args jsonb[], run_ats timestamptz[], delays_s double precision[], traces text[]
 ) returns table (ord bigint, id bigint)
 language plpgsql
 set search_path = ''
@@ -47,8 +47,8 @@ begin
     return query
     with asked as materialized (
         select nextval('tidemill.job_id') as id, u.*, tidemill.now() as at
-        from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-            with ordinality as u (kind, queue, priority, max_attempts, tenant, batch, key, args, run_at, delay_s, ord)
+        from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+            with ordinality as u (kind, queue, priority, max_attempts, tenant, batch, key, args, run_at, delay_s, trace, ord)
     ), held as (
         insert into tidemill.unique_key (kind, key, job)
         select kind, key, id from asked where key is not null order by kind, key
@@ -62,14 +62,14 @@ begin
         where key is null or id in (select job from held)
     ), ready as (
         insert into tidemill.job_ready
-            (id, queue, lane, rank, kind, priority, max_attempts, tenant, batch, key, enqueued_at, args)
-        select id, queue, lane, rank, kind, priority, max_attempts, tenant, batch, key, at, args
+            (id, queue, lane, rank, kind, priority, max_attempts, tenant, batch, key, enqueued_at, args, trace)
+        select id, queue, lane, rank, kind, priority, max_attempts, tenant, batch, key, at, args, trace
         from taken where due is null or due <= at order by ord
         returning queue
     ), delayed as (
         insert into tidemill.job_delayed
-            (id, queue, lane, rank, kind, priority, max_attempts, tenant, batch, key, enqueued_at, args, run_at)
-        select id, queue, lane, rank, kind, priority, max_attempts, tenant, batch, key, at, args, due
+            (id, queue, lane, rank, kind, priority, max_attempts, tenant, batch, key, enqueued_at, args, trace, run_at)
+        select id, queue, lane, rank, kind, priority, max_attempts, tenant, batch, key, at, args, trace, due
         from taken where due > at
     ), counted as (
         update tidemill.batch b set total = b.total + n.jobs
@@ -81,12 +81,12 @@ begin
     select t.ord, t.id from taken t where (select count(*) from woken) >= 0;
 end
 $$;
-comment on function tidemill.enqueue_jobs(int[], int[], smallint[], smallint[], uuid[], uuid[], text[], jsonb[], timestamptz[], double precision[]) is
+comment on function tidemill.enqueue_jobs(int[], int[], smallint[], smallint[], uuid[], uuid[], text[], jsonb[], timestamptz[], double precision[], text[]) is
     'Inserts jobs of interned kinds and queues, unchecked: place in the input and id of each; those whose key is held are left out.';
 
 create or replace function tidemill.enqueue_named(
     kinds text[], args jsonb[], queues text[], keys text[], priorities int[], run_ats timestamptz[], delays interval[],
-    tenants uuid[], batches uuid[], max_attempts int[]
+    tenants uuid[], batches uuid[], max_attempts int[], traces text[]
 ) returns setof bigint
 language plpgsql
 set search_path = ''
@@ -96,8 +96,8 @@ declare
     ready record;
 begin
     select f.* into bad
-    from unnest($1, $2, $3, $4, $5, $6, $7, $10)
-        with ordinality as j (kind, args, queue, key, priority, run_at, delay, max_attempts, ord)
+    from unnest($1, $2, $3, $4, $5, $6, $7, $10, $11)
+        with ordinality as j (kind, args, queue, key, priority, run_at, delay, max_attempts, trace, ord)
     left join tidemill.kind as k on k.name = j.kind
     left join tidemill.queue as q on q.name = j.queue
     cross join lateral (values
@@ -125,7 +125,9 @@ begin
                 format('%s is not from 0 to 1e9 seconds', j.delay) end),
         (7, 'run_at', case when not isfinite(j.run_at) then format('%s is no instant', j.run_at) end),
         (8, 'max_attempts', case when j.max_attempts not between 1 and 10000 then format(
-            '%s is outside 1 to 10000', j.max_attempts) end)
+            '%s is outside 1 to 10000', j.max_attempts) end),
+        (9, 'trace', case when j.trace !~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$' then format(
+            '%L is no W3C traceparent', left(j.trace, 100)) end)
     ) as f (place, field, problem)
     where f.problem is not null
     order by j.ord, f.place
@@ -148,12 +150,12 @@ begin
     select e.id
     from generate_series(1, cardinality($1)) as j (ord)
     left join tidemill.enqueue_jobs(
-        ready.kinds, ready.queues, ready.priorities, ready.max_attempts, $8, $9, $4, $2, ready.run_ats, null
+        ready.kinds, ready.queues, ready.priorities, ready.max_attempts, $8, $9, $4, $2, ready.run_ats, null, $11
     ) as e on e.ord = j.ord
     order by j.ord;
 end
 $$;
-comment on function tidemill.enqueue_named(text[], jsonb[], text[], text[], int[], timestamptz[], interval[], uuid[], uuid[], int[]) is
+comment on function tidemill.enqueue_named(text[], jsonb[], text[], text[], int[], timestamptz[], interval[], uuid[], uuid[], int[], text[]) is
     'Checks jobs given by names, fills in what their kinds declare and enqueues them: their ids in order, NULL where the key is held.';
 
 -- The wait for another open transaction that is taking the same key must end some time.
@@ -167,7 +169,7 @@ set lock_timeout = '10s'
 as $$
 declare
     job bigint := tidemill.enqueue_named(
-        array[$1], array[$2], array[$3], array[$4], array[$5], array[$6], array[$7], array[$8], array[null::uuid], array[$9]);
+        array[$1], array[$2], array[$3], array[$4], array[$5], array[$6], array[$7], array[$8], array[null::uuid], array[$9], null);
 begin
     if job is null then
         raise exception 'key: a live % job already holds the key %', quote_literal($1), quote_literal($4)
@@ -206,7 +208,7 @@ begin
     left join (values
         ('kind', 'string'), ('args', 'object'), ('queue', 'string'), ('key', 'string'), ('priority', 'number'),
         ('run_at', 'string'), ('delay', 'number'), ('delay', 'string'), ('tenant', 'string'), ('batch', 'string'),
-        ('max_attempts', 'number')
+        ('max_attempts', 'number'), ('trace', 'string')
     ) as t (field, type) on t.field = f.key
     where jsonb_typeof(f.value) <> 'null' or f.key in ('args', 'jobs')
     group by e.ord, f.key, f.value
@@ -217,7 +219,7 @@ begin
         perform tidemill.refuse(left(bad.key, 100), case
             when bad.types is not null then format('needs a JSON %s, not %s', bad.types, left(bad.value::text, 100))
             when bad.key = 'jobs' then format('element %s is not an object', bad.ord)
-            else 'is no field of a job; there are kind, args, queue, key, priority, run_at, delay, tenant, batch, max_attempts'
+            else 'is no field of a job; there are kind, args, queue, key, priority, run_at, delay, tenant, batch, max_attempts, trace'
         end);
     end if;
 
@@ -243,11 +245,12 @@ begin
         array(select case when j ? 'args' then j -> 'args' else '{}' end from unnest(each) with ordinality as e (j, ord) order by ord),
         array(select j ->> 'queue' from unnest(each) with ordinality as e (j, ord) order by ord),
         array(select j ->> 'key' from unnest(each) with ordinality as e (j, ord) order by ord),
-        priorities, run_ats, delays, tenants, batches, max_attempts);
+        priorities, run_ats, delays, tenants, batches, max_attempts,
+        array(select j ->> 'trace' from unnest(each) with ordinality as e (j, ord) order by ord));
 end
 $$;
 comment on function tidemill.enqueue_many(jsonb) is
-    'Enqueues jobs in the caller''s transaction, all or none: an array of objects with the fields of tidemill.enqueue and batch. Returns their ids in order, NULL where the key is held; otherwise raises as tidemill.enqueue does.';
+    'Enqueues jobs in the caller''s transaction, all or none: an array of objects with the fields of tidemill.enqueue, batch and trace (a W3C traceparent). Returns their ids in order, NULL where the key is held; otherwise raises as tidemill.enqueue does.';
 
 create or replace function public.tidemill_enqueue(kind text, args jsonb default '{}') returns bigint
 language plpgsql volatile security definer
@@ -274,8 +277,8 @@ comment on function public.tidemill_enqueue(text, jsonb) is
 -- Rights --------------------------------------------------------------------------------------------------------------
 
 revoke all on function tidemill.most_args_bytes(), tidemill.refuse(text, text),
-    tidemill.enqueue_jobs(int[], int[], smallint[], smallint[], uuid[], uuid[], text[], jsonb[], timestamptz[], double precision[]),
-    tidemill.enqueue_named(text[], jsonb[], text[], text[], int[], timestamptz[], interval[], uuid[], uuid[], int[]),
+    tidemill.enqueue_jobs(int[], int[], smallint[], smallint[], uuid[], uuid[], text[], jsonb[], timestamptz[], double precision[], text[]),
+    tidemill.enqueue_named(text[], jsonb[], text[], text[], int[], timestamptz[], interval[], uuid[], uuid[], int[], text[]),
     tidemill.enqueue(text, jsonb, text, text, int, timestamptz, interval, uuid, int), tidemill.enqueue_many(jsonb),
     public.tidemill_enqueue(text, jsonb)
 from public, anon, authenticated, service_role;
