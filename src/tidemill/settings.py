@@ -68,6 +68,8 @@ class Settings:
 
     lease_ttl_s: Seconds = _setting("TIDEMILL_LEASE_TTL_S", default=15.0)
     """Seconds after its last heartbeat until a silent process loses its jobs."""
+    trace_tenants: bool = _setting("TIDEMILL_TRACE_TENANTS", default=False)
+    """Whether the OpenTelemetry spans of runs tell the tenant."""
     log_format: Literal["auto", "json", "text"] = _setting("TIDEMILL_LOG_FORMAT", default="auto")
 
     @classmethod

@@ -83,7 +83,7 @@ class Rooms:
             )
             if settings.env == "production":
                 await db.execute("select tidemill.lock_clock()")
-            engine = Engine(db, Registry([closing_kind(), *kinds]))
+            engine = Engine(db, Registry([closing_kind(), *kinds]), trace_tenants=settings.trace_tenants)
             stack.push_async_callback(engine.close)
             yield cls(
                 settings=settings,

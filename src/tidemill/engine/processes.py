@@ -13,6 +13,7 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
 
+from tidemill.engine import tracing
 from tidemill.engine.threads import Threads
 from tidemill.errors import ConfigurationError
 
@@ -43,7 +44,7 @@ class Processes:
         Raises:
             ChildDied: when the child ended without an answer.
         """
-        request = pickle.dumps((function.__module__, function.__qualname__, args))
+        request = pickle.dumps((function.__module__, function.__qualname__, args, tracing.current()))
         async with self._free:
             child = self._idle.pop() if self._idle else await asyncio.to_thread(_Child)
             try:
@@ -111,11 +112,13 @@ def _serve(requests: Connection) -> None:
 
 def _answer(request: bytes) -> bytes:
     try:
-        module, name, args = pickle.loads(request)  # noqa: S301 - from our own parent
+        module, name, args, trace = pickle.loads(request)  # noqa: S301 - from our own parent
         function: Any = import_module(module)
         for part in name.split("."):
             function = getattr(function, part)
-        return pickle.dumps((function(*args), None, ""))
+        with tracing.within(trace):
+            value = function(*args)
+        return pickle.dumps((value, None, ""))
     except Exception as e:  # noqa: BLE001 - raised again in the parent
         trace = traceback.format_exc()
         try:

@@ -216,7 +216,7 @@ class Worker:
             return False
         # DELETE … RETURNING answers in physical order.
         for job, _ in sorted(zip(jobs, rows, strict=True), key=lambda pair: (pair[1]["rank"], pair[0].id)):
-            task = asyncio.create_task(self._run(job))
+            task = asyncio.create_task(self._run(job, queue))
             self._tasks[task] = queue, job
             self._running[queue] += 1
             task.add_done_callback(self._reap)
@@ -246,9 +246,9 @@ class Worker:
 
     # Running ---------------------------------------------------------------------------------------------------------
 
-    async def _run(self, job: Job) -> None:
+    async def _run(self, job: Job, queue: str) -> None:
         try:
-            ending = await run_job(self._engine, job, self._deadlines)
+            ending = await run_job(self._engine, job, self._deadlines, queue)
         except asyncio.CancelledError:
             if self.node.id != job.node or self.node.safe_s <= 0:
                 return  # the lease is lost or about to be: rescue owns the job now
