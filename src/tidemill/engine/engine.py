@@ -18,6 +18,7 @@ from tidemill.engine.job import NewJob
 from tidemill.engine.kind import Kind, Registry
 from tidemill.engine.names import Names
 from tidemill.engine.processes import Processes
+from tidemill.engine.progress import Progress
 from tidemill.engine.scopes import Scopes
 from tidemill.engine.statements import SQL
 from tidemill.engine.threads import Threads
@@ -44,6 +45,7 @@ class Engine:
         scopes: pauses of outside scopes, fleet-wide.
         threads: where plain functions run.
         processes: where functions run that are declared with ``processes=True``.
+        progress: what this process's running jobs say of how far they have got.
         trace_tenants: whether the spans of runs tell the tenant.
     """
 
@@ -54,6 +56,7 @@ class Engine:
         self.scopes = Scopes(db)
         self.threads = Threads()
         self.processes = Processes()
+        self.progress = Progress(db)
         self.trace_tenants = trace_tenants
         self._are_kinds_declared = False
 

@@ -52,6 +52,7 @@ async def _run(engine: Engine, job: Job, deadlines: Deadlines, attempt: tracing.
     except (Exception, asyncio.CancelledError) as e:  # noqa: BLE001 - recorded as the attempt's end
         error = e
     late = deadlines.end(task, kind.timeout)
+    ctx.end()
     if error is None:
         return _ending(job, outcome)
     if late and task.uncancel() == 0:

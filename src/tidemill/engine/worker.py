@@ -178,6 +178,7 @@ class Worker:
 
     async def _leave(self) -> None:
         try:
+            await self._engine.progress.settle()
             await self.node.leave()
         except DatabaseUnavailable as e:
             _log.warning("leave_failed", error=str(e))
