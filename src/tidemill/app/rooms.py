@@ -10,6 +10,7 @@ from tidemill.connectors import HttpClient, Limits
 from tidemill.connectors.threads import ThreadsConnector
 from tidemill.engine import Engine, Kind, Registry, Schedule, Schedules, Worker
 from tidemill.engine.chain import closing_kind
+from tidemill.engine.housekeeping import Retention
 from tidemill.errors import ConfigurationError, InvalidInput, SchemaOutOfDate
 from tidemill.postgres import Database, Listener, check, database_url, migrate
 from tidemill.settings import Settings
@@ -175,6 +176,7 @@ class Rooms:
                 listener=listener,
                 lease_ttl=settings.lease_ttl_s,
                 schedules=self.schedules,
+                retention=Retention(settings.job_history_days, settings.job_dead_days),
             )
 
 

@@ -16,7 +16,7 @@ from tidemill.engine.declare import declare_kinds
 from tidemill.engine.engine import Engine
 from tidemill.engine.finish import Ending
 from tidemill.engine.finisher import Finisher
-from tidemill.engine.housekeeping import POSTPONED_S, keep_house
+from tidemill.engine.housekeeping import POSTPONED_S, Retention, keep_house
 from tidemill.engine.job import Job
 from tidemill.engine.node import Node
 from tidemill.engine.rescue import end_overdue_batch, jobs_of, rescue_orphans
@@ -82,6 +82,7 @@ class Worker:
         lease_ttl: seconds of silence after which this process loses its jobs.
         grace: seconds that running handlers get on :meth:`stop` before they are cancelled and given back.
         schedules: ticked when the next fire is due.
+        retention: for how long what jobs leave behind is kept.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Worker:
         lease_ttl: float = 15.0,
         grace: float = 25.0,
         schedules: DueSource | None = None,
+        retention: Retention | None = None,
     ) -> None:
         self._engine = engine
         self._control = control
@@ -101,6 +103,7 @@ class Worker:
         self._listener = listener
         self._grace = grace
         self._schedules = schedules
+        self._retention = retention
         self.node = Node(control, ttl=lease_ttl)
         self._finisher = Finisher(control, engine.registry, on_lost=self._report_lost)
         self._deadlines = Deadlines()
@@ -272,7 +275,7 @@ class Worker:
         while True:
             pause = POSTPONED_S
             try:
-                pause = await keep_house(self._control)
+                pause = await keep_house(self._control, self._retention)
             except DatabaseUnavailable as e:
                 _log.warning("housekeeping_waits_for_database", error=str(e))
             await asyncio.sleep(pause)
