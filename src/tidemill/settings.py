@@ -68,6 +68,12 @@ class Settings:
 
     lease_ttl_s: Seconds = _setting("TIDEMILL_LEASE_TTL_S", default=15.0)
     """Seconds after its last heartbeat until a silent process loses its jobs."""
+    job_history_days: Annotated[int, msgspec.Meta(ge=1, le=36500)] = _setting("TIDEMILL_JOB_HISTORY_DAYS", default=30)
+    """Days that the history of attempts is kept at least; it goes a partition at a time."""
+    job_dead_days: Annotated[int, msgspec.Meta(ge=0, le=36500)] = _setting("TIDEMILL_JOB_DEAD_DAYS", default=90)
+    """Days that dead jobs are kept; 0 = for ever."""
+    trace_tenants: bool = _setting("TIDEMILL_TRACE_TENANTS", default=False)
+    """Whether the OpenTelemetry spans of runs tell the tenant."""
     log_format: Literal["auto", "json", "text"] = _setting("TIDEMILL_LOG_FORMAT", default="auto")
 
     @classmethod

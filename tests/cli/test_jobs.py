@@ -77,6 +77,19 @@ def shop(database_url: str, run: Run) -> Shop:
     return Shop(database_url, run)
 
 
+def test_a_running_job_tells_how_far_it_has_got(shop: Shop) -> None:
+    job, silent = shop.put("lease"), shop.put("lease")
+    shop.query("insert into tidemill.job_progress (job, token, done, total, note) values ($1, 7, 3, 8, 'of May')", job)
+    shop.query("insert into tidemill.job_progress (job, token, done) values ($1, 6, 5)", silent)
+    _, out, _ = shop("jobs", "list", "--state", "running")
+    told = [line.split("\t")[-1] for line in out.splitlines()]
+    assert told == ["progress", "3 of 8 (37 %): of May", "-"]
+    assert "progress: 3 of 8 (37 %): of May, said 2" in shop("jobs", "show", str(job))[1]
+    assert "progress" not in shop("jobs", "show", str(silent))[1]
+    shown = shop.json("jobs", "show", str(job))["progress"]
+    assert {"done": 3, "total": 8, "note": "of May"}.items() <= shown.items()
+
+
 def test_empty_states_say_so(shop: Shop) -> None:
     assert shop("jobs", "list")[:2] == (0, "There are no ready jobs.\n")
     assert shop("jobs", "list", "--state", "dead", "--reason", "x")[1] == "There are no dead jobs that match.\n"

@@ -108,3 +108,12 @@ def refuse(ctx: PlainContext) -> None:
 
 def hang(ctx: PlainContext) -> None:
     time.sleep(600)
+
+
+def count(ctx: PlainContext, args: Work) -> int:
+    """Counts to n as fast as it can, then waits until a file of the name given to it is there."""
+    for i in range(args.n + 1):
+        ctx.progress(i, args.n, "counting")
+    while not os.path.exists(os.environ["COUNTED"]) and ctx.remaining():  # noqa: PTH110
+        time.sleep(0.01)
+    return args.n

@@ -10,6 +10,7 @@ from tidemill.connectors import HttpClient, Limits
 from tidemill.connectors.threads import ThreadsConnector
 from tidemill.engine import Engine, Kind, Registry, Schedule, Schedules, Worker
 from tidemill.engine.chain import closing_kind
+from tidemill.engine.housekeeping import Retention
 from tidemill.errors import ConfigurationError, InvalidInput, SchemaOutOfDate
 from tidemill.postgres import Database, Listener, check, database_url, migrate
 from tidemill.settings import Settings
@@ -86,7 +87,7 @@ class Rooms:
             )
             if settings.env == "production":
                 await db.execute("select tidemill.lock_clock()")
-            engine = Engine(db, Registry([closing_kind(), *kinds]))
+            engine = Engine(db, Registry([closing_kind(), *kinds]), trace_tenants=settings.trace_tenants)
             stack.push_async_callback(engine.close)
             yield cls(
                 settings=settings,
@@ -169,6 +170,7 @@ class Rooms:
                 listener=listener,
                 lease_ttl=settings.lease_ttl_s,
                 schedules=self.schedules,
+                retention=Retention(settings.job_history_days, settings.job_dead_days),
             )
 
 

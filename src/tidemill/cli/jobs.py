@@ -18,7 +18,7 @@ from tidemill.cli.options import Options, open_database, pass_options
 from tidemill.cli.running import run_async
 from tidemill.engine.cancel import CancelAnswer, cancel_jobs, cancel_matching
 from tidemill.engine.dead import Retry, discard_dead, discard_dead_matching, retry_dead, retry_dead_matching
-from tidemill.engine.look import MOST_LISTED, JobFilter, JobView, Page, State, find_job, list_jobs
+from tidemill.engine.look import MOST_LISTED, JobFilter, JobView, Page, State, Told, find_job, list_jobs
 from tidemill.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -112,15 +112,21 @@ async def _list(settings: Settings, state: State, where: JobFilter, most: int, a
 
 def _print_page(state: State, page: Page) -> None:
     over = state in ("dead", "ended")
+    more = ("outcome", "reason") if over else ("progress",) if state == "running" else ()
     print_rows(
-        ("job", "kind", "queue", "attempt", _AT[state], "tenant", *(("outcome", "reason") if over else ())),
-        (
-            (j.id, j.kind, j.queue, j.attempt, j.at, j.tenant, *((j.outcome, j.reason) if over else ()))
-            for j in page.jobs
-        ),
+        ("job", "kind", "queue", "attempt", _AT[state], "tenant", *more),
+        ((j.id, j.kind, j.queue, j.attempt, j.at, j.tenant, *(_cell(getattr(j, m)) for m in more)) for j in page.jobs),
         right=("job", "attempt"),
         whole=True,
     )
+
+
+def _cell(value: object) -> object:
+    if not isinstance(value, Told):
+        return value
+    share = f" ({100 * value.done // value.total} %)" if value.total else ""
+    of = "" if value.total is None else f" of {value.total}"
+    return f"{value.done}{of}{share}{f': {value.note}' if value.note else ''}"
 
 
 @jobs.command(epilog="Example: tidemill jobs show 1234")
@@ -154,6 +160,8 @@ def _print_job(view: JobView) -> None:
     say(f"attempts begun: {view.attempt}{f' of {view.max_attempts}' if view.max_attempts else ''}")
     if view.crashes:
         say(f"processes lost: {view.crashes}")
+    if view.progress:
+        say(f"progress: {_cell(view.progress)}, said {utc(view.progress.said_at)}")
     if view.cancel_asked_by:
         say(f"asked to stop by: {view.cancel_asked_by}")
     if view.args is not None:

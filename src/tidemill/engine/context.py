@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from tidemill.engine.job import Job
+from tidemill.engine.progress import Report, Said
 from tidemill.engine.statements import SQL
 from tidemill.errors import LeaseLost
 from tidemill.postgres import Connection, Database
@@ -31,13 +32,14 @@ class Context:
         deadline: ``loop.time()`` at which the attempt is cancelled.
     """
 
-    __slots__ = ("_log", "deadline", "engine", "job")
+    __slots__ = ("_log", "_report", "deadline", "engine", "job")
 
     def __init__(self, job: Job, engine: Engine, *, deadline: float) -> None:
         self.job = job
         self.engine = engine
         self.deadline = deadline
         self._log: Any = None
+        self._report: Report | None = None
 
     @property
     def log(self) -> Any:
@@ -55,6 +57,34 @@ class Context:
     def remaining(self) -> float:
         """Seconds left until this attempt's timeout; never negative."""
         return max(0.0, self.deadline - asyncio.get_running_loop().time())
+
+    @property
+    def report(self) -> Report:
+        """Where :meth:`progress` goes; made when first asked for, since most jobs say nothing."""
+        if self._report is None:
+            self._report = Report(self.engine.progress, self.job)
+        return self._report
+
+    def end(self) -> None:
+        """The attempt has ended: what it said of its progress is forgotten."""
+        if self._report is not None:
+            self.engine.progress.end(self._report)
+
+    async def progress(self, done: int, total: int | None = None, note: str | None = None) -> None:
+        """Say how far this attempt has got, for people; say it as often as you like.
+
+        The latest is written within a second, at most once a second, and gone with the attempt's end. Nothing is
+        waited for.
+
+        Args:
+            done: how much is done, in units of your own.
+            total: of how much, if that is known.
+            note: up to 500 characters; secrets are taken out where it is shown.
+
+        Raises:
+            InvalidInput: naming what cannot be taken.
+        """
+        self.report.say(Said.checked(done, total, note))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection]:

@@ -9,14 +9,16 @@ from uuid import UUID
 
 import msgspec
 
+from tidemill.engine import tracing
 from tidemill.engine.batch import open_batch
 from tidemill.engine.callers import enqueue_with
 from tidemill.engine.callers.recognise import Family, family_of
 from tidemill.engine.declare import declare_kinds
 from tidemill.engine.job import NewJob
-from tidemill.engine.kind import Registry
+from tidemill.engine.kind import Kind, Registry
 from tidemill.engine.names import Names
 from tidemill.engine.processes import Processes
+from tidemill.engine.progress import Progress
 from tidemill.engine.scopes import Scopes
 from tidemill.engine.statements import SQL
 from tidemill.engine.threads import Threads
@@ -43,15 +45,19 @@ class Engine:
         scopes: pauses of outside scopes, fleet-wide.
         threads: where plain functions run.
         processes: where functions run that are declared with ``processes=True``.
+        progress: what this process's running jobs say of how far they have got.
+        trace_tenants: whether the spans of runs tell the tenant.
     """
 
-    def __init__(self, db: Database, registry: Registry) -> None:
+    def __init__(self, db: Database, registry: Registry, *, trace_tenants: bool = False) -> None:
         self.db = db
         self.registry = registry
         self.names = Names()
         self.scopes = Scopes(db)
         self.threads = Threads()
         self.processes = Processes()
+        self.progress = Progress(db)
+        self.trace_tenants = trace_tenants
         self._are_kinds_declared = False
 
     async def close(self) -> None:
@@ -95,7 +101,12 @@ class Engine:
         if not jobs:
             return []
         kinds = [self.registry[job.kind] for job in jobs]
-        jobs = [kind.checked(job) for kind, job in zip(kinds, jobs, strict=True)]
+        with tracing.enqueuing([k.checked(job) for k, job in zip(kinds, jobs, strict=True)], kinds) as sending:
+            ids = await self._insert(sending.jobs, kinds, conn)
+            sending.became(ids)
+        return ids
+
+    async def _insert(self, jobs: Sequence[NewJob], kinds: Sequence[Kind], conn: Any) -> list[int | None]:
         if conn is not None and family_of(conn) is not Family.ASYNCPG:
             if not self._are_kinds_declared:
                 await declare_kinds(self.db, self.registry)
@@ -136,7 +147,7 @@ class Engine:
 
         ``on_close`` names the kind whose job runs once the batch is drained or its ``deadline`` (``tidemill.now()``)
         has passed; that job must call :func:`tidemill.engine.close_batch` in its fenced transaction. It belongs to
-        ``trace``, a W3C traceparent.
+        ``trace``, a W3C traceparent; None takes that of the code that opens the batch.
         """
         kind = self.registry[on_close]
         await self.names.learn(self.db, [kind.name], [kind.queue])
@@ -148,5 +159,5 @@ class Engine:
             deadline=deadline,
             batch=batch,
             tenant=tenant,
-            trace=trace,
+            trace=trace or tracing.current(),
         )

@@ -114,16 +114,19 @@ def _handler(function: Callable[..., Any], name: str, arguments: Arguments | Non
     def given(ctx: Context | PlainContext, raw: dict[str, Any]) -> tuple[Any, ...]:
         return (ctx,) if arguments is None else (ctx, arguments.read(raw))
 
+    def plain(ctx: Context) -> PlainContext:
+        return PlainContext(ctx.job, ctx.deadline, ctx.report.say)
+
     async def in_loop(ctx: Context, raw: dict[str, Any]) -> Outcome | None:
         return outcome_of(await function(*given(ctx, raw)))
 
     async def in_thread(ctx: Context, raw: dict[str, Any]) -> Outcome | None:
-        args = given(PlainContext(ctx.job, ctx.deadline), raw)
+        args = given(plain(ctx), raw)
         return outcome_of(await ctx.engine.threads.run(lambda: function(*args)))
 
     async def in_process(ctx: Context, raw: dict[str, Any]) -> Outcome | None:
-        args = given(PlainContext(ctx.job, ctx.deadline), raw)
-        return outcome_of(await ctx.engine.processes.run(function, *args))
+        context, *args = given(plain(ctx), raw)
+        return outcome_of(await ctx.engine.processes.run(function, context, *args))
 
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         raise ConfigurationError(f"job {name!r} is a generator; a job returns its outcome")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
+
 import asyncpg
 import structlog
 
@@ -10,30 +13,61 @@ from tidemill.postgres import Database
 
 EVERY_S = 3600.0
 POSTPONED_S = 60.0
-"""Until the next try, when a lock or the database could not be had."""
+"""Until the next try, when a lock or the database could not be had, or more was left to do than one round does."""
 PATIENCE_S = 60.0
 """What one of its statements may take: it has longer than what jobs wait for."""
 KEPT_DAYS = 30
 """How long fires of schedules and closed batches are kept: as long as the logs that tell of them."""
+CHUNK = 1000
+"""Rows of each table that one statement deletes."""
+MOST_CHUNKS = 100
+"""Statements of one round."""
 
 _log = structlog.get_logger("tidemill.engine")
 
 
-async def keep_house(db: Database) -> float:
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """For how long what jobs leave behind is kept.
+
+    Attributes:
+        history_days: the history of attempts, at least; it goes a partition at a time.
+        dead_days: dead jobs; 0 = for ever.
+    """
+
+    history_days: int = 30
+    dead_days: int = 90
+
+
+async def keep_house(db: Database, retention: Retention | None = None) -> float:
     """Make the coming partitions, forget what nobody asks for any more; the seconds until it is to be done again.
 
     A partition that cannot be made now, because somebody holds its parent, is made by the next round: the DEFAULT
-    partition takes the rows meanwhile.
+    partition takes the rows meanwhile. One that cannot be dropped now is dropped by the next round too.
     """
+    retention = retention or Retention()
     again = EVERY_S
     try:
         for row in await db.fetch(SQL.partitions, timeout=PATIENCE_S):
             if row["outcome"] == "created":
                 _log.info("partition_created", partition=row["partition"])
+        await db.fetch(SQL.history_detach, retention.history_days, timeout=PATIENCE_S)
+        for row in await db.fetch(SQL.history_drop, timeout=PATIENCE_S):
+            _log.info("partition_dropped", partition=row["partition"], kept_days=retention.history_days)
     except asyncpg.LockNotAvailableError as e:
         _log.warning("partitions_postponed", error=str(e))
         again = POSTPONED_S
-    gone = await db.fetchrow(SQL.housekeeping, KEPT_DAYS, timeout=PATIENCE_S)
-    if gone is not None and any(gone.values()):
-        _log.info("housekeeping", **dict(gone))
+    gone = Counter[str]()
+    for _ in range(MOST_CHUNKS):
+        row = await db.fetchrow(
+            SQL.housekeeping, KEPT_DAYS, retention.dead_days, retention.history_days, CHUNK, timeout=PATIENCE_S
+        )
+        deleted = {} if row is None else dict(row)
+        gone.update(deleted)
+        if max(deleted.values(), default=0) < CHUNK:
+            break
+    else:
+        again = POSTPONED_S
+    if gone.total():
+        _log.info("housekeeping", **gone)
     return again

@@ -23,7 +23,7 @@ class NewJob:
         tenant: opaque owner; None takes what the kind makes of the arguments.
         batch: the batch that counts the job.
         max_attempts: errors after which the job is dead; None takes the kind's.
-        trace: the trace it belongs to, as a W3C traceparent.
+        trace: the trace it belongs to, as a W3C traceparent; None takes that of the code that enqueues it.
     """
 
     kind: str

@@ -22,6 +22,7 @@ MOST_LISTED = 1000
 MOST_ATTEMPTS = 200
 """Attempts told of one job, the latest."""
 _NAMES_TOLD = 20
+_NOT_AS_IT_IS = frozenset({"args", "reason", "done", "total", "note", "said_at"})
 _STATEMENTS: Mapping[State, str] = {
     "ready": SQL.look_ready,
     "delayed": SQL.look_delayed,
@@ -81,6 +82,16 @@ async def unknown(conn: Connection | Database, field: str, name: str) -> Invalid
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """How far a running job says it has got: ``done`` of ``total`` in units of its own. The note is redacted."""
+
+    done: int
+    total: int | None
+    note: str | None
+    said_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class JobLine:
     """One job in a listing.
 
@@ -89,6 +100,7 @@ class JobLine:
             one its death, of an ended one its end.
         max_attempts: None for ended jobs, of which it is not kept.
         outcome, reason: how it ended, and why; redacted. None while it lives.
+        progress: what it says of itself while it runs, if anything.
     """
 
     id: int
@@ -102,6 +114,7 @@ class JobLine:
     at: datetime
     outcome: str | None
     reason: str | None
+    progress: Told | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +176,14 @@ def _line(state: State, row: Record) -> JobLine:
         row["at"],
         row["outcome"],
         _hidden(row["reason"]),
+        _told(row) if state == "running" else None,
     )
+
+
+def _told(row: Record) -> Told | None:
+    if row["done"] is None:
+        return None
+    return Told(row["done"], row["total"], _hidden(row["note"]), row["said_at"])
 
 
 def _hidden(value: T) -> T:
@@ -196,6 +216,7 @@ class JobView:
         node: the host that runs it.
         cancel_asked_by: who asked it to stop while it runs.
         outcome, reason: how it ended, and why; redacted. None while it lives.
+        progress: what it says of itself while it runs, if anything.
         attempts: in the order in which they ended, the latest 200.
     """
 
@@ -217,6 +238,7 @@ class JobView:
     args: Any = None
     node: str | None = None
     cancel_asked_by: str | None = None
+    progress: Told | None = None
 
 
 async def find_job(db: Database, job: int) -> JobView | None:
@@ -237,10 +259,15 @@ async def find_job(db: Database, job: int) -> JobView | None:
         for r in rows
     ]
     if row is not None:
-        known = {name: value for name, value in row.items() if name not in ("args", "reason")}
+        known = {name: value for name, value in row.items() if name not in _NOT_AS_IT_IS}
         outcome = "dead" if row["state"] == "dead" else None
         return JobView(
-            **known, args=_hidden(row["args"]), reason=_hidden(row["reason"]), outcome=outcome, attempts=attempts
+            **known,
+            args=_hidden(row["args"]),
+            reason=_hidden(row["reason"]),
+            outcome=outcome,
+            progress=_told(row),
+            attempts=attempts,
         )
     if not attempts:
         return None

@@ -7,13 +7,16 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 import traceback
 from collections.abc import Callable
 from importlib import import_module
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Self
 
-from tidemill.engine.threads import Threads
+from tidemill.engine import tracing
+from tidemill.engine.progress import EVERY_S, Said
+from tidemill.engine.threads import PlainContext, Threads
 from tidemill.errors import ConfigurationError
 
 _ENDING_S = 2.0
@@ -37,17 +40,18 @@ class Processes:
         self._waits = Threads(self._most)
         self._idle: list[_Child] = []
 
-    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call in a child; ``args`` and the result are pickled.
+    async def run(self, function: Callable[..., Any], ctx: PlainContext, *args: Any) -> Any:
+        """Call in a child with a context like ``ctx``; ``args`` and the result are pickled.
 
         Raises:
             ChildDied: when the child ended without an answer.
         """
-        request = pickle.dumps((function.__module__, function.__qualname__, args))
+        place = function.__module__, function.__qualname__
+        request = pickle.dumps((place, ctx.job, ctx.deadline, args, tracing.current()))
         async with self._free:
             child = self._idle.pop() if self._idle else await asyncio.to_thread(_Child)
             try:
-                value, error, trace = await self._waits.run(lambda: child.ask(request))
+                value, error, trace = await self._waits.run(lambda: child.ask(request, ctx.say))
             except BaseException:
                 child.kill()
                 raise
@@ -71,13 +75,15 @@ class _Child:
         self._process.start()
         theirs.close()
 
-    def ask(self, request: bytes) -> tuple[Any, Exception | None, str]:
+    def ask(self, request: bytes, say: Callable[[Said], None]) -> tuple[Any, Exception | None, str]:
         try:
             self._ours.send_bytes(request)
-            return pickle.loads(self._ours.recv_bytes())  # noqa: S301 - from our own child
+            while isinstance(answer := pickle.loads(self._ours.recv_bytes()), Said):  # noqa: S301 - from our own child
+                say(answer)
         except (EOFError, OSError):
             self._process.join(_ENDING_S)
             raise ChildDied(f"the child process ended with code {self._process.exitcode} before it answered") from None
+        return answer
 
     def kill(self) -> None:
         self._process.kill()
@@ -106,16 +112,56 @@ def _serve(requests: Connection) -> None:
             request = requests.recv_bytes()
         except (EOFError, OSError):
             return
-        requests.send_bytes(_answer(request))
+        with _Relay(requests) as relay:
+            answer = _answer(request, relay.say)
+        requests.send_bytes(answer)
 
 
-def _answer(request: bytes) -> bytes:
+class _Relay:
+    """Tells the parent what the function says, the latest of it once a second: a pipe is slow, and has other uses."""
+
+    def __init__(self, parent: Connection) -> None:
+        self._parent = parent
+        self._latest: Said | None = None
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()  # the answer follows on the same pipe
+
+    def say(self, said: Said) -> None:
+        self._latest = said
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._tell, name="tidemill progress", daemon=True)
+            self._thread.start()
+
+    def _tell(self) -> None:
+        told = None
+        while True:
+            if (latest := self._latest) != told:
+                told = latest
+                try:
+                    self._parent.send_bytes(pickle.dumps(latest))
+                except OSError:
+                    return  # the parent has gone
+            if self._over.wait(EVERY_S):
+                return
+
+
+def _answer(request: bytes, say: Callable[[Said], None]) -> bytes:
     try:
-        module, name, args = pickle.loads(request)  # noqa: S301 - from our own parent
+        (module, name), job, deadline, args, trace = pickle.loads(request)  # noqa: S301 - from our own parent
         function: Any = import_module(module)
         for part in name.split("."):
             function = getattr(function, part)
-        return pickle.dumps((function(*args), None, ""))
+        with tracing.within(trace):
+            value = function(PlainContext(job, deadline, say), *args)
+        return pickle.dumps((value, None, ""))
     except Exception as e:  # noqa: BLE001 - raised again in the parent
         trace = traceback.format_exc()
         try:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import structlog
 
+from tidemill.engine import tracing
 from tidemill.engine.context import Context
 from tidemill.engine.deadlines import Deadlines
 from tidemill.engine.engine import Engine
@@ -24,7 +25,7 @@ LONGEST_REASON = 2000
 _log = structlog.get_logger("tidemill.engine")
 
 
-async def run_job(engine: Engine, job: Job, deadlines: Deadlines) -> Ending | None:
+async def run_job(engine: Engine, job: Job, deadlines: Deadlines, queue: str) -> Ending | None:
     """Run a handler under its timeout; None when the lease was lost and there is nothing to record.
 
     Cancellation passes through: the worker knows why it cancelled. A handler that was cancelled ends cancelled,
@@ -34,6 +35,13 @@ async def run_job(engine: Engine, job: Job, deadlines: Deadlines) -> Ending | No
         # Seen while a newer version rolls out: its workers know the kind. Nothing is spent.
         _log.warning("unknown_kind", kind=job.kind, job=job.id)
         return Ending(job, "snooze", reason="unknown kind", delay=UNKNOWN_KIND_S)
+    with tracing.running(job, queue, tenant=engine.trace_tenants) as attempt:
+        ending = await _run(engine, job, deadlines, attempt)
+        attempt.ended(ending)
+    return ending
+
+
+async def _run(engine: Engine, job: Job, deadlines: Deadlines, attempt: tracing.Attempt) -> Ending | None:
     kind = engine.registry[job.kind]
     task = cast("asyncio.Task[Any]", asyncio.current_task())
     ctx = Context(job, engine, deadline=deadlines.begin(task, kind.timeout))
@@ -44,12 +52,16 @@ async def run_job(engine: Engine, job: Job, deadlines: Deadlines) -> Ending | No
     except (Exception, asyncio.CancelledError) as e:  # noqa: BLE001 - recorded as the attempt's end
         error = e
     late = deadlines.end(task, kind.timeout)
+    ctx.end()
     if error is None:
         return _ending(job, outcome)
     if late and task.uncancel() == 0:
-        return _failed(ctx, kind, f"timed out after {kind.timeout:g} s")
+        reason = f"timed out after {kind.timeout:g} s"
+        attempt.raised(TimeoutError(reason).with_traceback(error.__traceback__))
+        return _failed(ctx, kind, reason)
     if isinstance(error, asyncio.CancelledError) or task.cancelling():
         raise asyncio.CancelledError from error
+    attempt.raised(error)
     match error:
         case LeaseLost():
             ctx.log.warning("lease_lost", error=str(error))

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from tidemill.engine import tracing
 from tidemill.engine.engine import Engine
 from tidemill.engine.job import NewJob
 from tidemill.engine.kind import Kind
@@ -179,7 +180,9 @@ class Schedules:
             )
             won = [(row["name"], row["fire_at"]) for row in rows if row["fire_at"]]
             if won:
-                jobs = await self._engine.enqueue_many([moves[name].jobs[at] for name, at in won], conn=conn)
+                fired = [moves[name].jobs[at] for name, at in won]
+                fired = tracing.each_in_its_own(fired, [self._engine.registry[job.kind] for job in fired])
+                jobs = await self._engine.enqueue_many(fired, conn=conn)
                 await conn.execute(SQL.schedule_fired, [name for name, _ in won], [at for _, at in won], jobs)
             return len({row["name"] for row in rows})
 

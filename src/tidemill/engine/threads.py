@@ -7,13 +7,18 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tidemill.engine.job import Job
+from tidemill.engine.progress import Said
 
 MOST = 40
 """Plain functions that one process runs at a time; more wait for a thread."""
+
+
+def _unheard(said: Said) -> None:
+    """Where nobody runs the function for a worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +33,25 @@ class PlainContext:
     Attributes:
         job: the claimed job.
         deadline: ``time.monotonic()`` at which the attempt is given up.
+        say: where :meth:`progress` goes.
     """
 
     job: Job
     deadline: float
+    say: Callable[[Said], None] = field(default=_unheard, repr=False, compare=False)
 
     @property
     def fence(self) -> tuple[int, int, int]:
         """Job, token and node, for ``tidemill.fence``."""
         return self.job.id, self.job.token, self.job.node
+
+    def progress(self, done: int, total: int | None = None, note: str | None = None) -> None:
+        """Say how far this attempt has got, as :meth:`Context.progress <tidemill.Context.progress>` does.
+
+        Raises:
+            InvalidInput: naming what cannot be taken.
+        """
+        self.say(Said.checked(done, total, note))
 
     def remaining(self) -> float:
         """Seconds left until this attempt's timeout; never negative."""

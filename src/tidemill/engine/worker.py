@@ -16,7 +16,7 @@ from tidemill.engine.declare import declare_kinds
 from tidemill.engine.engine import Engine
 from tidemill.engine.finish import Ending
 from tidemill.engine.finisher import Finisher
-from tidemill.engine.housekeeping import POSTPONED_S, keep_house
+from tidemill.engine.housekeeping import POSTPONED_S, Retention, keep_house
 from tidemill.engine.job import Job
 from tidemill.engine.limits import declare_limits
 from tidemill.engine.node import Beat, Node
@@ -101,6 +101,7 @@ class Worker:
         lease_ttl: seconds of silence after which this process loses its jobs.
         grace: seconds that running handlers get on :meth:`stop` before they are cancelled and given back.
         schedules: ticked when the next fire is due.
+        retention: for how long what jobs leave behind is kept.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Worker:
         lease_ttl: float = 15.0,
         grace: float = 25.0,
         schedules: DueSource | None = None,
+        retention: Retention | None = None,
     ) -> None:
         self._engine = engine
         self._control = control
@@ -120,6 +122,7 @@ class Worker:
         self._listener = listener
         self._grace = grace
         self._schedules = schedules
+        self._retention = retention
         self.node = Node(control, ttl=lease_ttl)
         self._finisher = Finisher(control, engine.registry, on_lost=self._report_lost)
         self._deadlines = Deadlines()
@@ -207,6 +210,7 @@ class Worker:
 
     async def _leave(self) -> None:
         try:
+            await self._engine.progress.settle()
             await self.node.leave()
         except DatabaseUnavailable as e:
             _log.warning("leave_failed", error=str(e))
@@ -261,7 +265,7 @@ class Worker:
             return False
         # DELETE … RETURNING answers in physical order.
         for job, _ in sorted(zip(jobs, rows, strict=True), key=lambda pair: (pair[1]["rank"], pair[0].id)):
-            task = asyncio.create_task(self._run(job))
+            task = asyncio.create_task(self._run(job, queue))
             self._tasks[task] = queue, job
             self._running[queue] += 1
             task.add_done_callback(self._reap)
@@ -303,9 +307,9 @@ class Worker:
 
     # Running ---------------------------------------------------------------------------------------------------------
 
-    async def _run(self, job: Job) -> None:
+    async def _run(self, job: Job, queue: str) -> None:
         try:
-            ending = await run_job(self._engine, job, self._deadlines)
+            ending = await run_job(self._engine, job, self._deadlines, queue)
         except asyncio.CancelledError:
             if self.node.id != job.node or self.node.safe_s <= 0:
                 return  # the lease is lost or about to be: rescue owns the job now
@@ -328,7 +332,7 @@ class Worker:
         while True:
             pause = POSTPONED_S
             try:
-                pause = await keep_house(self._control)
+                pause = await keep_house(self._control, self._retention)
             except DatabaseUnavailable as e:
                 _log.warning("housekeeping_waits_for_database", error=str(e))
             await asyncio.sleep(pause)

@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
+from tidemill.engine import tracing
 from tidemill.engine.callers.asynchronous import fetch_on
 from tidemill.engine.callers.refusal import naming_refusals
 from tidemill.engine.callers.synchronous import fetch_on_sync
 from tidemill.engine.job import NewJob
-from tidemill.engine.kind import Registry
+from tidemill.engine.kind import Kind, Registry
 from tidemill.engine.statements import SQL
 
 
@@ -33,23 +34,30 @@ async def enqueue_with(conn: Any, jobs: Sequence[NewJob], registry: Registry) ->
     """
     if not jobs:
         return []
-    sent = _as_json(jobs, registry)
-    with naming_refusals():
-        return [job for (job,) in await fetch_on(conn, SQL.enqueue_json, [sent])]
+    kinds = [registry[job.kind] for job in jobs]
+    with tracing.enqueuing(_checked(jobs, kinds), kinds) as sending, naming_refusals():
+        ids = [job for (job,) in await fetch_on(conn, SQL.enqueue_json, [_as_json(sending.jobs)])]
+        sending.became(ids)
+    return ids
 
 
 def enqueue_with_sync(conn: Any, jobs: Sequence[NewJob], registry: Registry) -> list[int | None]:
     """:func:`enqueue_with` on a synchronous connection, as :func:`fetch_on_sync` takes it; raises the same."""
     if not jobs:
         return []
-    sent = _as_json(jobs, registry)
-    with naming_refusals():
-        return [job for (job,) in fetch_on_sync(conn, SQL.enqueue_json, [sent])]
+    kinds = [registry[job.kind] for job in jobs]
+    with tracing.enqueuing(_checked(jobs, kinds), kinds) as sending, naming_refusals():
+        ids = [job for (job,) in fetch_on_sync(conn, SQL.enqueue_json, [_as_json(sending.jobs)])]
+        sending.became(ids)
+    return ids
 
 
-def _as_json(jobs: Sequence[NewJob], registry: Registry) -> str:
+def _checked(jobs: Sequence[NewJob], kinds: Sequence[Kind]) -> list[NewJob]:
+    return [kind.checked(job) for kind, job in zip(kinds, jobs, strict=True)]
+
+
+def _as_json(jobs: Sequence[NewJob]) -> str:
     """What ``tidemill.enqueue_many`` takes."""
-    checked = [registry[job.kind].checked(job) for job in jobs]
     return msgspec.json.encode(
         [
             {
@@ -64,6 +72,6 @@ def _as_json(jobs: Sequence[NewJob], registry: Registry) -> str:
                 "max_attempts": job.max_attempts,
                 "trace": job.trace,
             }
-            for job in checked
+            for job in jobs
         ]
     ).decode()
