@@ -105,6 +105,8 @@ class Stepper:
             await end_overdue_batch(self._engine, self._db, self._node.id)
         if beat.cancels:
             await heed_cancels(self._engine, self._db, self._node.id)
+        if beat.promoted or beat.orphans or beat.overdue:  # the beat did not see what became ready by it
+            beat = await self._node.beat()
         return [queue for queue in queues if self._engine.names.queue(queue) in beat.queues]
 
     async def step(self, queues: Iterable[str]) -> Attempt | None:
