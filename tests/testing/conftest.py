@@ -16,7 +16,6 @@ INI = """\
 [pytest]
 asyncio_mode = auto
 asyncio_default_fixture_loop_scope = function
-anyio_mode = auto
 filterwarnings = error
 """
 

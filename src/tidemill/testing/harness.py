@@ -63,7 +63,7 @@ class Harness:
             self._rooms: Rooms = await stack.enter_async_context(opened)
             self._loop = asyncio.get_running_loop()
             self._turn = asyncio.Lock()
-            self._stepper = Stepper(self._rooms)
+            self._stepper = Stepper(self.app, self._rooms)
             await self._stepper.start()
             stack.push_async_callback(self._stepper.close)
             await self._rooms.declare_schedules()

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
+from unittest import mock
 
-from tidemill.app import Rooms
+from tidemill.app import Rooms, Tidemill
 from tidemill.engine import Context, Engine, Job, Kind, Outcome, Registry
 from tidemill.engine.cancel import heed_cancels
 from tidemill.engine.deadlines import Deadlines
@@ -71,7 +72,9 @@ class Drained:
 class Stepper:
     """A worker that is turned by hand."""
 
-    def __init__(self, rooms: Rooms) -> None:
+    def __init__(self, app: Tidemill, rooms: Rooms) -> None:
+        self._app = app
+        self._rooms = rooms
         self._db = rooms.db
         self._errors: dict[int, Exception] = {}
         """By token: what handlers raised. The engine keeps only the text."""
@@ -141,8 +144,10 @@ class Stepper:
     async def _run(self, job: Job) -> Attempt:
         self.running = True
         try:
-            # A task of its own, as in a worker: a time limit cancels the task that it was begun in.
-            ending = await asyncio.create_task(run_job(self._engine, job, self._deadlines))
+            # To the job the application is what its worker opened, even if the code under test has opened it elsewhere.
+            with mock.patch.object(self._app, "_rooms", self._rooms):
+                # A task of its own, as in a worker: a time limit cancels the task that it was begun in.
+                ending = await asyncio.create_task(run_job(self._engine, job, self._deadlines))
         except asyncio.CancelledError:
             await finish_all(self._db, self._engine.registry, [Ending(job, "release")])
             raise
