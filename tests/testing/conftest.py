@@ -20,6 +20,9 @@ filterwarnings = error
 """
 
 
+_LEAN = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+
+
 class Project:
     """A folder with a user's own files, in which pytest runs in a process of its own."""
 
@@ -30,7 +33,7 @@ class Project:
         (self._pytester.path / name).write_text(text)
 
     def run(self, *options: str) -> pytest.RunResult:
-        return self._pytester.runpytest_subprocess("-p", "no:cacheprovider", *options, timeout=240)
+        return self._pytester.runpytest_subprocess(*_LEAN, *options, timeout=240)
 
 
 @pytest.fixture

@@ -73,6 +73,7 @@ async def dawdle(ctx: Context) -> None:
 
 @app.job
 async def linger(ctx: Context) -> None:
+    noted.append("lingers")
     await asyncio.sleep(60)
 
 

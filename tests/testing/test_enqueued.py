@@ -121,8 +121,9 @@ async def test_a_job_that_waits_to_be_tried_again_is_among_them(tm: Harness) -> 
         ({"args": {"nummer": 1}}, "args.nummer", "it takes: express, number, to"),
         ({"args": 7}, "args", "object with named fields"),
         ({"at": datetime(2026, 1, 1)}, "at", "time zone"),
+        ({"arg": {"number": 1}}, "arg", "there are: args, queue, key, tenant, at, delay"),
     ],
-    ids=["an argument that there is not", "no object", "no time zone"],
+    ids=["an argument that there is not", "no object", "no time zone", "a word misspelt"],
 )
 async def test_what_no_such_job_can_have_is_refused_rather_than_not_found(
     tm: Harness, like: dict[str, Any], field: str, told: str

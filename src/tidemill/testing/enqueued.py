@@ -70,6 +70,8 @@ class Wanted:
     """
 
     def __init__(self, kind: Kind, like: Like) -> None:
+        if unknown := sorted(like.keys() - Like.__annotations__.keys()):
+            raise InvalidInput(unknown[0], f"is not asked of a job; there are: {', '.join(Like.__annotations__)}")
         self.kind = kind.name
         self._like = dict(like)
         self._is_part = isinstance(like.get("args"), Mapping)

@@ -219,10 +219,10 @@ class Harness:
             AssertionError: telling what waits instead.
             InvalidInput: when the job is not declared, or cannot have such an argument.
         """
-        wanted, jobs = self._wanted(job, like), await self.enqueued()
-        found = wanted.among(jobs)
         if times is not None and times < 1:
             raise InvalidInput("times", f"{times!r} is no number from 1 on; use refute_enqueued for none")
+        wanted, jobs = self._wanted(job, like), await self.enqueued()
+        found = wanted.among(jobs)
         if not found:
             raise AssertionError(f"no such job waits: {wanted}\n{wanted.near_misses(jobs)}")
         if times not in (None, len(found)):

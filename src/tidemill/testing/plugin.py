@@ -57,4 +57,8 @@ def _told_plainly() -> Generator[None]:
     try:
         yield
     except TidemillError as e:
-        pytest.fail(f"tidemill_url: no database for this test: {e}\nName a server in {_VARIABLE}.", pytrace=False)
+        pytest.fail(
+            f"tidemill_url: no database for this test: {e}\n"
+            f"{_VARIABLE} names the server; without it an embedded one is started.",
+            pytrace=False,
+        )
