@@ -19,6 +19,8 @@ from tidemill.postgres import Database, connect, migrate
 
 T = TypeVar("T")
 
+pytest_plugins = ["pytester"]
+
 
 def run_apart(work: Coroutine[Any, Any, T]) -> T:
     """Run to completion in a thread's own event loop, so that no fixture is tied to a test's loop."""

@@ -39,6 +39,11 @@ class Arguments:
         if not (self._plain or self._model):
             _must_convert(kind)
 
+    @property
+    def names(self) -> frozenset[str] | None:
+        """The names that it takes; None when it takes any, or cannot tell."""
+        return self._known
+
     def pack(self, value: Any) -> dict[str, Any]:
         """The JSON object to store for ``value``, an instance of the type or a mapping.
 
