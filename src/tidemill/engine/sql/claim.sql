@@ -2,6 +2,8 @@
 -- Fair: lanes (tenants; 0 = jobs of none) that have work are found by a loose index scan from where the node's last claim stopped,
 -- and each gives an equal share. Nothing is kept for it, so an enqueuer's open transaction holds up nobody.
 -- Index: job_ready_claim (queue, lane, rank, id), one probe a lane, then a plain forward scan that stops at the lane's share.
+-- kind + 0: where the statistics know a single kind, "kind <> all" would count as almost never true, and the planner would read and
+-- sort whole lanes rather than stop (measured: 102,000 buffers a claim instead of 4,500, at 100,000 jobs).
 -- Fence: draws one token for the statement; (id, token, node) guards all that follows. Parameters: queue, node, most jobs, most lanes,
 -- the lane after which to begin (-1: at the first).
 -- Answers a row a job. lane_after is where to go on, -1 after the last lane; more says that a lane had at least its share.
@@ -20,7 +22,7 @@ with recursive scan (lane, n) as (
   from lanes l cross join lateral (
     select ctid as place from tidemill.job_ready
     where queue = $1 and lane = l.lane
-      and kind <> all (array(select id from tidemill.kind where paused_at is not null))
+      and kind + 0 <> all (array(select id from tidemill.kind where paused_at is not null))
     order by rank, id
     limit (select jobs from share)
     for update skip locked) r
