@@ -15,8 +15,8 @@ from tests.cli.support import environ, events, query, started, tidemill, until
 from tidemill import InvalidInput, Settings, Tidemill, blocking
 from tidemill.postgres import Database
 
+from .api_running import running
 from .support import quiet
-from .test_api_jobs import running
 
 DOCS = Path(__file__).parents[2] / "docs"
 ENDED = """\
