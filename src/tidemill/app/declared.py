@@ -31,7 +31,9 @@ class JobOptions(TypedDict, total=False):
     higher first. ``max_attempts``: errors after which it is dead. ``backoff`` between attempts. ``timeout``: seconds
     of one attempt. ``unique``: makes the key that one live job may hold, of its arguments; True takes all of them.
     ``tenant``: makes the tenant of the arguments. ``concurrency``, ``rate`` (``"100/m"``): bounds over the fleet.
-    ``processes``: a plain function runs in a child process instead of a thread.
+    ``processes``: a plain function runs in a child process instead of a thread. ``exposed``: signed-in users may
+    enqueue it through ``public.tidemill_enqueue``, for the tenant in this claim of their token; ``most_waiting``: as
+    long as not so many of the tenant's wait already.
     """
 
     name: str
@@ -45,6 +47,8 @@ class JobOptions(TypedDict, total=False):
     concurrency: int
     rate: str
     processes: bool
+    exposed: str
+    most_waiting: int
 
 
 class Options(TypedDict, total=False):
