@@ -33,7 +33,7 @@ async def enqueue_with(conn: Any, jobs: Sequence[NewJob], registry: Registry) ->
     """
     if not jobs:
         return []
-    sent = _as_json(jobs, registry)
+    sent = as_json(jobs, registry)
     with naming_refusals():
         return [job for (job,) in await fetch_on(conn, SQL.enqueue_json, [sent])]
 
@@ -42,12 +42,12 @@ def enqueue_with_sync(conn: Any, jobs: Sequence[NewJob], registry: Registry) -> 
     """:func:`enqueue_with` on a synchronous connection, as :func:`fetch_on_sync` takes it; raises the same."""
     if not jobs:
         return []
-    sent = _as_json(jobs, registry)
+    sent = as_json(jobs, registry)
     with naming_refusals():
         return [job for (job,) in fetch_on_sync(conn, SQL.enqueue_json, [sent])]
 
 
-def _as_json(jobs: Sequence[NewJob], registry: Registry) -> str:
+def as_json(jobs: Sequence[NewJob], registry: Registry) -> str:
     """What ``tidemill.enqueue_many`` takes."""
     checked = [registry[job.kind].checked(job) for job in jobs]
     return msgspec.json.encode(
