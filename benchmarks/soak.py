@@ -23,7 +23,7 @@ from benchmarks.chart import Panel, draw
 from benchmarks.steady import RATE, Window, growth, steady
 from tidemill.postgres import connect
 
-CYCLE_S, CYCLES, QUICK_MINUTES = 300.0, 3, 0.3
+CYCLE_S, CYCLES, QUICK_MINUTES = 300.0, 3, 0.2
 QUIET, HELD = 0.3, 0.4
 """Of a cycle: before the transaction is opened, and while it is open."""
 WINDOW_S = 5.0
@@ -170,7 +170,7 @@ def main() -> int:
     """Write the picture and print the bars; exit 1 if one is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak")
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--quick", action="store_true", help="a third of a minute: to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="twelve seconds: to see that it runs")
     parser.add_argument("--picture", type=Path, default=Path("soak.svg"), help="where to write it")
     parser.add_argument("--server", metavar="URL", help="a superuser's; otherwise one is started")
     options = parser.parse_args()
