@@ -4,10 +4,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix lint bench bench-sync bench-engine chaos clean
+.PHONY: help demo test test-matrix lint bench bench-sync bench-engine bench-fairness bench-not-due soak chaos clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 demo: $(READY) ## sync 60 simulated accounts on an embedded Postgres; ONCE=1 stops after the summary
 	$(BIN)/tidemill demo $(if $(filter-out 0,$(ONCE)),--once)
@@ -26,13 +26,22 @@ lint: $(READY) ## style, format, types, floors
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: bench-sync bench-engine ## every benchmark there is
+bench: bench-sync bench-engine bench-fairness bench-not-due ## every benchmark there is but the soak
 
 bench-sync: $(READY) ## measure the sync against a bare HTTP loop and the one-by-one algorithm
 	$(BIN)/python -m benchmarks.sync
 
 bench-engine: $(READY) ## measure the job engine against its limit and its peers; QUICK=1 only sees that it runs
 	$(BIN)/python -m benchmarks.engine $(if $(filter-out 0,$(QUICK)),--quick)
+
+bench-fairness: $(READY) ## one tenant's half a million jobs beside 2,000 small tenants; QUICK=1 only sees that it runs
+	$(BIN)/python -m benchmarks.fairness $(if $(filter-out 0,$(QUICK)),--quick)
+
+bench-not-due: $(READY) ## claims beside a million delayed and a million ended jobs; QUICK=1 only sees that it runs
+	$(BIN)/python -m benchmarks.not_due $(if $(filter-out 0,$(QUICK)),--quick)
+
+soak: $(READY) ## an hour of 500 jobs a second beside a long transaction, with a picture; MINUTES=5 is a short one
+	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),60) $(if $(filter-out 0,$(QUICK)),--quick)
 
 chaos: $(READY) ## the long fault runs: processes killed and stopped, Postgres restarted
 	scripts/debian-packages

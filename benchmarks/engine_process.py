@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -49,7 +50,7 @@ class Contender:
             return await process.read_all(timeout)
 
     @asynccontextmanager
-    async def worker(self, url: str, jobs: int, *, recorded: bool) -> AsyncGenerator[Process]:
+    async def worker(self, url: str, jobs: float, *, recorded: bool) -> AsyncGenerator[Process]:
         """A worker that is ready and waits for :meth:`Process.go`."""
         async with self._process(url, "work", jobs, int(recorded)) as process:
             await process.hear("ready", _START_S)
@@ -91,6 +92,11 @@ class Process:
     def cpu_s(self) -> float:
         """Seconds of CPU so far."""
         return cpu_of(self._running.pid)
+
+    def memory_mb(self) -> float:
+        """Resident memory now."""
+        pages = int(Path(f"/proc/{self._running.pid}/statm").read_text().split()[1])
+        return pages * resource.getpagesize() / 1e6
 
     def go(self) -> None:
         """Let the worker start."""

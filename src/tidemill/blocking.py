@@ -7,14 +7,18 @@ import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
+from uuid import UUID
 
 import structlog
 
 from tidemill.app import Options, Rooms, Tidemill
 from tidemill.app.declared import JobOf
 from tidemill.engine import KeyHeld, NewJob
+from tidemill.engine.callers import enqueue_with_sync, hold_with_sync
+from tidemill.engine.chain import all_of, beginning, checked_batch, checked_chain, enqueue_batch, enqueue_chain
 from tidemill.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -56,8 +60,18 @@ class Client:
             self._thread.join(_CLOSE_S)
             raise
 
-    def enqueue(self, job: JobOf[T], args: T | Mapping[str, Any] | None = None, **options: Unpack[Options]) -> int:
-        """Enqueue one job, in a transaction of its own, and return its id.
+    def enqueue(
+        self,
+        job: JobOf[T],
+        args: T | Mapping[str, Any] | None = None,
+        *,
+        conn: Any = None,
+        **options: Unpack[Options],
+    ) -> int:
+        """Enqueue one job and return its id, in a transaction of its own.
+
+        ``conn`` is a synchronous connection of psycopg, SQLAlchemy or Django, in a transaction: then the job commits or
+        rolls back with your data.
 
         Raises:
             InvalidInput: naming the argument that cannot be taken.
@@ -66,17 +80,52 @@ class Client:
             TimeoutError: when the answer takes too long; the job may have been enqueued.
         """
         new = self._app.prepare(job, args, **options)
-        [job_id] = self.enqueue_many([new])
+        [job_id] = self.enqueue_many([new], conn=conn)
         if job_id is None:
             raise KeyHeld(new.kind, new.key)
         return job_id
 
-    def enqueue_many(self, jobs: Sequence[NewJob]) -> list[int | None]:
+    def enqueue_many(self, jobs: Sequence[NewJob], *, conn: Any = None) -> list[int | None]:
         """Enqueue what ``app.prepare`` made, all or none; None for each whose key is held.
 
         Raises what :meth:`enqueue` does, save KeyHeld.
         """
-        return self._call(self._rooms.engine.enqueue_many(jobs))
+        if conn is None:
+            return self._call(self._rooms.engine.enqueue_many(jobs))
+        self._call(self._rooms.engine.declare_kinds())
+        return enqueue_with_sync(conn, jobs, self._rooms.engine.registry)
+
+    def batch(
+        self,
+        jobs: Sequence[NewJob],
+        *,
+        on_done: NewJob | None = None,
+        deadline: datetime | None = None,
+        tenant: UUID | None = None,
+        conn: Any = None,
+    ) -> list[int | None]:
+        """Enqueue jobs that are counted together, and ``on_done`` once all have ended; see :meth:`Tidemill.batch`.
+
+        Raises what :meth:`enqueue_many` does.
+        """
+        engine = self._rooms.engine
+        if conn is None:
+            return self._call(enqueue_batch(engine, jobs, on_done=on_done, deadline=deadline, tenant=tenant))
+        after = checked_batch(engine.registry, jobs, on_done, deadline)
+        self._call(engine.declare_kinds())
+        begun = beginning(engine.registry, jobs, after, always=True, deadline=deadline, tenant=tenant)
+        return hold_with_sync(conn, begun)
+
+    def chain(self, *steps: NewJob | Sequence[NewJob], tenant: UUID | None = None, conn: Any = None) -> list[int]:
+        """Enqueue jobs one after another; see :meth:`Tidemill.chain`. Raises what :meth:`enqueue` does."""
+        engine, listed = self._rooms.engine, [[step] if isinstance(step, NewJob) else step for step in steps]
+        if conn is None:
+            return self._call(enqueue_chain(engine, listed, tenant=tenant))
+        first, after = checked_chain(engine.registry, listed)
+        self._call(engine.declare_kinds())
+        return all_of(
+            first, hold_with_sync(conn, beginning(engine.registry, first, after, always=False, tenant=tenant))
+        )
 
     def close(self) -> None:
         """Close the pool and end the thread; a client is closed once and for all."""

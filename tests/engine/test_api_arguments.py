@@ -13,8 +13,8 @@ from tidemill.engine.arguments import Arguments
 from tidemill.postgres import Database
 
 from .api_app import Greeting, Letter, Order, Point, Report, add_jobs, greet, loose, nothing
+from .api_running import running
 from .support import quiet
-from .test_api_jobs import running
 
 
 class _Unknown:

@@ -11,8 +11,8 @@ from tidemill import BatchSummary, Context, Done, InvalidInput, KeyHeld, Setting
 from tidemill.postgres import Database
 
 from .api_app import SOON, Report
+from .api_running import running
 from .support import quiet, until
-from .test_api_jobs import running
 
 
 class Mill:

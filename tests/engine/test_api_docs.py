@@ -15,8 +15,8 @@ from tests.cli.support import environ, events, query, started, tidemill, until
 from tidemill import InvalidInput, Settings, Tidemill, blocking
 from tidemill.postgres import Database
 
+from .api_running import running
 from .support import quiet
-from .test_api_jobs import running
 
 DOCS = Path(__file__).parents[2] / "docs"
 ENDED = """\
@@ -36,7 +36,7 @@ def test_the_first_job_runs_as_its_page_says(processes: str, database_url: str, 
     (tmp_path / "shop.py").write_text(shop)
     (tmp_path / "order.py").write_text(order)
     subprocess.run([sys.executable, "order.py"], cwd=tmp_path, env=env, check=True, timeout=120)
-    options = ("--app", "shop:app", "--no-syncs", "--queue", "mail=5", "--queue", "default=2", "--processes", processes)
+    options = ("--app", "shop:app", "--no-syncs", "--queues", "mail=5,default=2", "--processes", processes)
     with started("worker", *options, folder=tmp_path, env=env) as (process, output):
         until(lambda: events(output, "worker_started"), "the worker starts")
         ended: list[Any] = until(lambda: len(query(database_url, ENDED)) == 3 and query(database_url, ENDED), "all end")
@@ -57,8 +57,10 @@ def test_the_first_job_runs_as_its_page_says(processes: str, database_url: str, 
         (("--app", "shop:nothing"), "names nothing"),
         (("--app", "shop:other"), "is a int, not a Tidemill"),
         (("--app", ":app"), "names nothing"),
-        (("--app", "shop:app", "--queue", "default"), "is not NAME=N"),
-        (("--app", "shop:app", "--queue", "default=0"), "is not NAME=N"),
+        (("--app", "shop:app", "--queue", "default"), "'default' is not NAME=N"),
+        (("--app", "shop:app", "--queues", "mail=5,default=0"), "'default=0' is not NAME=N"),
+        (("--app", "shop:app", "--queues", "mail=5,"), "'' is not NAME=N"),
+        (("--app", "shop:app", "--queues", "mail=5", "--queue", "mail=6"), "'mail=6' names 'mail' a second time"),
     ],
     ids=" ".join,
 )

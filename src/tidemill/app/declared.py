@@ -31,7 +31,9 @@ class JobOptions(TypedDict, total=False):
     of one attempt. ``unique``: makes the key that one live job may hold, of its arguments; True takes all of them.
     ``tenant``: makes the tenant of the arguments. ``concurrency``: jobs that run at a time in the whole fleet, or
     ``{"all": 50, "tenant": 5, "args.account": 1}``; ``rate``: jobs that begin, ``"100/m"`` or such a mapping.
-    ``processes``: a plain function runs in a child process instead of a thread.
+    ``processes``: a plain function runs in a child process instead of a thread. ``exposed``: signed-in users may
+    enqueue it through ``public.tidemill_enqueue``, for the tenant in this claim of their token; ``most_waiting``: as
+    long as not so many of the tenant's wait already.
     """
 
     name: str
@@ -45,6 +47,8 @@ class JobOptions(TypedDict, total=False):
     concurrency: int | Mapping[str, int]
     rate: str | Mapping[str, str]
     processes: bool
+    exposed: str
+    most_waiting: int
 
 
 class Options(TypedDict, total=False):

@@ -20,11 +20,13 @@ app_option = click.option(
     help="Your application's Tidemill, e.g. shop.jobs:app; runs its jobs too.",
 )
 queue_option = click.option(
+    "--queues",
     "--queue",
     "queues",
-    metavar="NAME=N",
+    metavar="NAME=N,…",
     multiple=True,
-    help="Run N jobs of this queue side by side; may be repeated. [default: 10 of each, syncs by --concurrency]",
+    help="Run N jobs of a queue side by side, and no queue that is not named; may be repeated. "
+    "[default: 10 of each, syncs by --concurrency]",
 )
 
 
@@ -44,16 +46,18 @@ def load_app(name: str | None, options: Options) -> tuple[Tidemill, Settings]:
 
 
 def read_queues(given: Sequence[str]) -> dict[str, int]:
-    """``NAME=N``, each.
+    """Queue → jobs side by side, of ``NAME=N`` or several of these with commas between, each.
 
     Raises:
-        BadParameter: naming the one that cannot be read.
+        BadParameter: naming the part that cannot be read.
     """
     queues: dict[str, int] = {}
-    for text in given:
-        name, _, count = text.rpartition("=")
+    for part in ",".join(given).split(",") if given else []:
+        name, _, count = part.strip().rpartition("=")
         if not name or not count.isascii() or not count.isdigit() or not 1 <= int(count) <= 1000:
-            raise click.BadParameter(f"{text!r} is not NAME=N with N from 1 to 1000", param_hint="--queue")
+            raise click.BadParameter(f"{part!r} is not NAME=N with N from 1 to 1000", param_hint="--queues")
+        if name in queues:
+            raise click.BadParameter(f"{part!r} names {name!r} a second time", param_hint="--queues")
         queues[name] = int(count)
     return queues
 

@@ -22,7 +22,7 @@ from tidemill.settings import Settings
 _log = structlog.get_logger("tidemill.cli")
 
 
-@click.command(epilog="Example: tidemill worker --app shop.jobs:app --queue default=50")
+@click.command(epilog="Example: tidemill worker --app shop.jobs:app --queues default=50,mail=5")
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 1000),
@@ -52,7 +52,7 @@ def worker(
     wanted = Work(queues=read_queues(queues), accounts_at_once=concurrency, syncs=not no_syncs)
     if processes == 1:
         return run_async(_one(app, wanted, declare=not no_schedule))
-    arguments = [f"--queue={queue}" for queue in queues] + ["--no-syncs"] * no_syncs
+    arguments = [f"--queues={queue}" for queue in queues] + ["--no-syncs"] * no_syncs
     if app_name:
         arguments.append(f"--app={app_name}")
     if concurrency:

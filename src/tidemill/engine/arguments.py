@@ -24,6 +24,10 @@ _FIELD_OF = re.compile(r"(?:required field|unknown field) `(?P<name>[^`]+)`")
 _ENCODING = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
 
+class RefusedArguments(InvalidInput):
+    """A job was stored with arguments that its kind does not take: SQL enqueues unchecked, and types change."""
+
+
 class Arguments:
     """The type of a job's arguments: ``dict``, a msgspec ``Struct``, dataclass or TypedDict, or a pydantic model.
 
@@ -88,6 +92,17 @@ class Arguments:
     def may_hold(self, name: str) -> bool:
         """Whether stored arguments may have the top-level field ``name``."""
         return self._known is None or name in self._known
+
+    def read_stored(self, raw: dict[str, Any]) -> Any:
+        """:meth:`read`, for a job that runs.
+
+        Raises:
+            RefusedArguments: naming the argument that is wrong.
+        """
+        try:
+            return self.read(raw)
+        except InvalidInput as e:
+            raise RefusedArguments(e.field, str(e).removeprefix(f"{e.field}: ")) from None
 
     def digest(self, packed: Mapping[str, Any]) -> str:
         """A short key for equal arguments, whatever their order; what the engine adds does not count."""

@@ -15,8 +15,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from tidemill.engine.statements import SQL
 from tidemill.postgres import Connection
+
+_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,8 @@ async def open_batch(
     trace: str | None = None,
 ) -> UUID:
     """Insert an open batch; its closing job will get ``args`` plus ``batch`` and ``reason``."""
-    return await conn.fetchval(SQL.batch_open, batch, close_kind, close_queue, dict(args), deadline, tenant, trace)
+    given = _encode(args).decode()
+    return await conn.fetchval(SQL.batch_open, batch, close_kind, close_queue, given, deadline, tenant, trace)
 
 
 async def advance_batch(conn: Connection, batch: UUID, cursor: Any) -> bool:

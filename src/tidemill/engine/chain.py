@@ -16,10 +16,12 @@ import msgspec
 
 from tidemill.engine.backoff import Backoff
 from tidemill.engine.batch import BatchSummary, close_batch, seal_batch
+from tidemill.engine.callers import Conversation, begin_batch, hold_with
+from tidemill.engine.callers.recognise import Family, family_of
 from tidemill.engine.context import Context
 from tidemill.engine.engine import Engine, KeyHeld
 from tidemill.engine.job import NewJob
-from tidemill.engine.kind import Kind
+from tidemill.engine.kind import Kind, Registry
 from tidemill.engine.outcome import Cancel, Done
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Connection
@@ -47,29 +49,46 @@ async def enqueue_batch(
     on_done: NewJob | None = None,
     deadline: datetime | None = None,
     tenant: UUID | None = None,
-    conn: Connection | None = None,
+    conn: Any = None,
 ) -> list[int | None]:
     """Enqueue jobs that are counted together, and ``on_done`` once all have ended, however they ended.
 
-    Answers as :meth:`Engine.enqueue_many`. A job whose key is held is no part of the batch.
+    Takes ``conn`` and answers as :meth:`Engine.enqueue_many`. A job whose key is held is no part of the batch.
 
     Raises:
         InvalidInput: naming the argument that cannot be taken; then nothing is enqueued.
+    """
+    after = checked_batch(engine.registry, jobs, on_done, deadline)
+
+    async def work(conn: Connection) -> list[int | None]:
+        return await _begin(engine, conn, jobs, after, always=True, deadline=deadline, tenant=tenant)
+
+    if conn is None:
+        return await engine.db.retrying(work)
+    if family_of(conn) is Family.ASYNCPG:
+        return await work(conn)
+    await engine.declare_kinds()
+    begun = beginning(engine.registry, jobs, after, always=True, deadline=deadline, tenant=tenant)
+    return await hold_with(conn, begun)
+
+
+def checked_batch(
+    registry: Registry, jobs: Sequence[NewJob], on_done: NewJob | None, deadline: datetime | None
+) -> Steps:
+    """What comes after a batch of these.
+
+    Raises:
+        InvalidInput: naming the argument that cannot be taken.
     """
     if len(jobs) > MOST_JOBS:
         raise InvalidInput("jobs", f"{len(jobs)} are more than a batch takes at once ({MOST_JOBS})")
     if deadline is not None and deadline.tzinfo is None:
         raise InvalidInput("deadline", "needs a time zone, e.g. datetime.now(UTC)")
-    after: Steps = [] if on_done is None else [[_ahead(engine, on_done)]]
-
-    async def work(conn: Connection) -> list[int | None]:
-        return await _begin(engine, conn, jobs, after, always=True, deadline=deadline, tenant=tenant)
-
-    return await (engine.db.retrying(work) if conn is None else work(conn))
+    return [] if on_done is None else [[_ahead(registry, on_done)]]
 
 
 async def enqueue_chain(
-    engine: Engine, steps: Sequence[Sequence[NewJob]], *, tenant: UUID | None = None, conn: Connection | None = None
+    engine: Engine, steps: Sequence[Sequence[NewJob]], *, tenant: UUID | None = None, conn: Any = None
 ) -> list[int]:
     """Enqueue the first step; each further one once every job of the step before is ``done``. Ids of the first.
 
@@ -79,15 +98,44 @@ async def enqueue_chain(
         InvalidInput: naming the argument that cannot be taken; then nothing is enqueued.
         KeyHeld: when a live job holds the key of one of the first step's. In a later step the chain waits for it.
     """
+    first, after = checked_chain(engine.registry, steps)
+
+    async def work(conn: Connection) -> list[int]:
+        return all_of(first, await _begin(engine, conn, first, after, always=False, tenant=tenant))
+
+    if conn is None:
+        return await engine.db.retrying(work)
+    if family_of(conn) is Family.ASYNCPG:
+        return await work(conn)
+    await engine.declare_kinds()
+    begun = beginning(engine.registry, first, after, always=False, tenant=tenant)
+    return all_of(first, await hold_with(conn, begun))
+
+
+def checked_chain(registry: Registry, steps: Sequence[Sequence[NewJob]]) -> tuple[Sequence[NewJob], Steps]:
+    """The first step, and what comes after.
+
+    Raises:
+        InvalidInput: naming the argument that cannot be taken.
+    """
     if not steps or not all(steps):
         raise InvalidInput("steps", "needs one job or more in every step")
     first, *rest = steps
-    after = [[_ahead(engine, job) for job in step] for step in rest]
+    return first, [[_ahead(registry, job) for job in step] for step in rest]
 
-    async def work(conn: Connection) -> list[int]:
-        return _all_of(first, await _begin(engine, conn, first, after, always=False, tenant=tenant))
 
-    return await (engine.db.retrying(work) if conn is None else work(conn))
+def beginning(
+    registry: Registry,
+    jobs: Sequence[NewJob],
+    after: Steps,
+    *,
+    always: bool,
+    deadline: datetime | None = None,
+    tenant: UUID | None = None,
+) -> Conversation:
+    """What begins a step on a connection of the application's own; the kinds must have been declared."""
+    args = {"steps": msgspec.to_builtins(after), "always": always}
+    return begin_batch(jobs, registry, on_close=CLOSE, args=args, deadline=deadline, tenant=tenant)
 
 
 async def _begin(
@@ -125,19 +173,24 @@ async def _close(ctx: Context, args: dict[str, Any]) -> Done | Cancel:
             ids = await _begin(ctx.engine, conn, jobs, rest, always=False, tenant=ctx.job.tenant)
         else:
             ids = await ctx.engine.enqueue_many(jobs, conn=conn)
-        _all_of(jobs, ids)
+        all_of(jobs, ids)
     return Done(dataclasses.asdict(summary))
 
 
-def _ahead(engine: Engine, job: NewJob) -> NewJob:
+def _ahead(registry: Registry, job: NewJob) -> NewJob:
     """A later job, checked now."""
     args = job.args
     if args is None or isinstance(args, Mapping):
         args = {**cast("Mapping[str, Any]", args or {}), "batch": _AHEAD}
-    return engine.registry[job.kind].checked(dataclasses.replace(job, args=args))
+    return registry[job.kind].checked(dataclasses.replace(job, args=args))
 
 
-def _all_of(jobs: Sequence[NewJob], ids: Sequence[int | None]) -> list[int]:
+def all_of(jobs: Sequence[NewJob], ids: Sequence[int | None]) -> list[int]:
+    """The ids of jobs that are nothing without each other.
+
+    Raises:
+        KeyHeld: when one is missing.
+    """
     taken: list[int] = []
     for job, job_id in zip(jobs, ids, strict=True):
         if job_id is None:

@@ -108,9 +108,7 @@ class Engine:
 
     async def _insert(self, jobs: Sequence[NewJob], kinds: Sequence[Kind], conn: Any) -> list[int | None]:
         if conn is not None and family_of(conn) is not Family.ASYNCPG:
-            if not self._are_kinds_declared:
-                await declare_kinds(self.db, self.registry)
-                self._are_kinds_declared = True
+            await self.declare_kinds()
             return await enqueue_with(conn, jobs, self.registry)
         await self.names.learn(self.db, {k.name for k in kinds}, {k.queue for k in kinds})
         columns = (
@@ -131,6 +129,12 @@ class Engine:
         for row in rows:
             ids[row["ord"] - 1] = row["id"]
         return ids
+
+    async def declare_kinds(self) -> None:
+        """Make the kinds known to SQL, which enqueues on connections of the application's own; once."""
+        if not self._are_kinds_declared:
+            await declare_kinds(self.db, self.registry)
+            self._are_kinds_declared = True
 
     async def open_batch(
         self,

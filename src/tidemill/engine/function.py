@@ -16,7 +16,7 @@ import msgspec
 from tidemill.engine.arguments import Arguments, as_json
 from tidemill.engine.backoff import Backoff
 from tidemill.engine.context import Context
-from tidemill.engine.kind import MOST_ATTEMPTS, PRIORITIES, Handler, Kind
+from tidemill.engine.kind import MOST_ATTEMPTS, MOST_WAITING, PRIORITIES, Handler, Kind
 from tidemill.engine.limits import Limit, read_limits
 from tidemill.engine.outcome import Cancel, Done, Fail, Outcome, Partial, Skip, Snooze
 from tidemill.engine.processes import check_importable
@@ -41,6 +41,8 @@ def kind_of(
     tenant: Callable[[Any], UUID | None] | None = None,
     concurrency: object = None,
     rate: object = None,
+    exposed: str | None = None,
+    most_waiting: int | None = None,
     processes: bool = False,
 ) -> Kind:
     """A kind that runs ``function(ctx, args)`` or ``function(ctx)``.
@@ -63,6 +65,7 @@ def kind_of(
         raise ConfigurationError(f"job {name!r}: max_attempts {max_attempts!r} is outside 1 to {MOST_ATTEMPTS}")
     if not 0 < timeout < math.inf:
         raise ConfigurationError(f"job {name!r}: timeout {timeout!r} is no number of seconds above 0")
+    _check_exposed(name, exposed, most_waiting, has_key=bool(unique))
     arguments = _arguments(function, name)
     return Kind(
         name,
@@ -75,6 +78,8 @@ def kind_of(
         unique=unique,
         tenant=tenant,
         limits=_limits(name, arguments, concurrency, rate),
+        exposed=exposed,
+        most_waiting=most_waiting,
         arguments=arguments or Arguments(_Nothing),
     )
 
@@ -89,6 +94,23 @@ def _limits(name: str, arguments: Arguments | None, concurrency: object, rate: o
         if argument != limit.per and not (arguments and arguments.may_hold(argument)):
             raise ConfigurationError(f"job {name!r}: {limit.what} counts by {limit.per}, which is no argument of it")
     return limits
+
+
+def _check_exposed(name: str, claim: object, most_waiting: object, *, has_key: bool) -> None:
+    if claim is not None and not (isinstance(claim, str) and 1 <= len(claim) <= 200):
+        raise ConfigurationError(
+            f"job {name!r}: exposed names a claim of a user's token, e.g. 'company_id', not {claim!r}"
+        )
+    if claim is not None and has_key:
+        raise ConfigurationError(f"job {name!r}: exposed and unique exclude each other; SQL cannot make the key")
+    if most_waiting is None:
+        return
+    if claim is None:
+        raise ConfigurationError(f"job {name!r}: most_waiting bounds an exposed job; give exposed as well")
+    if not isinstance(most_waiting, int) or isinstance(most_waiting, bool) or not 1 <= most_waiting <= MOST_WAITING:
+        raise ConfigurationError(
+            f"job {name!r}: most_waiting {most_waiting!r} is no whole number from 1 to {MOST_WAITING}"
+        )
 
 
 def _arguments(function: Callable[..., Any], name: str) -> Arguments | None:
@@ -112,7 +134,7 @@ def _arguments(function: Callable[..., Any], name: str) -> Arguments | None:
 
 def _handler(function: Callable[..., Any], name: str, arguments: Arguments | None, *, processes: bool) -> Handler:
     def given(ctx: Context | PlainContext, raw: dict[str, Any]) -> tuple[Any, ...]:
-        return (ctx,) if arguments is None else (ctx, arguments.read(raw))
+        return (ctx,) if arguments is None else (ctx, arguments.read_stored(raw))
 
     def plain(ctx: Context) -> PlainContext:
         return PlainContext(ctx.job, ctx.deadline, ctx.report.say)

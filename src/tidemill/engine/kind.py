@@ -25,6 +25,8 @@ OnOrphan = Callable[["Connection", Sequence[Orphan]], Awaitable[None]]
 
 PRIORITIES = range(-1000, 1001)
 MOST_ATTEMPTS = 10_000
+MOST_WAITING = 10_000
+"""Of an exposed kind's bound: each call counts up to it."""
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -46,6 +48,9 @@ class Kind:
         unique: makes a unique key of a job's arguments; True takes the arguments themselves.
         tenant: makes a job's tenant of its arguments.
         limits: what the kind may use of the fleet.
+        exposed: the top-level claim of a user's token, a uuid, that is the tenant of jobs enqueued through
+            ``public.tidemill_enqueue``; None keeps the kind from that door.
+        most_waiting: jobs of the kind that one tenant may have waiting when it enqueues another through that door.
     """
 
     name: str
@@ -60,6 +65,8 @@ class Kind:
     unique: Callable[[Any], str] | bool = False
     tenant: Callable[[Any], UUID | None] | None = None
     limits: tuple[Limit, ...] = ()
+    exposed: str | None = None
+    most_waiting: int | None = None
 
     def checked(self, job: NewJob) -> NewJob:
         """The job as it may be stored: arguments as JSON, key and tenant filled in.

@@ -9,6 +9,7 @@ from typing import Any, cast
 import structlog
 
 from tidemill.engine import tracing
+from tidemill.engine.arguments import RefusedArguments
 from tidemill.engine.context import Context
 from tidemill.engine.deadlines import Deadlines
 from tidemill.engine.engine import Engine
@@ -69,6 +70,10 @@ async def _run(engine: Engine, job: Job, deadlines: Deadlines, attempt: tracing.
         case DatabaseUnavailable():
             ctx.log.warning("database_away", error=str(error))
             return Ending(job, "snooze", reason="database away", delay=DATABASE_AWAY_S)
+        case RefusedArguments() if kind.exposed is not None:
+            # They are what some tenant made up: another attempt would read the same.
+            ctx.log.warning("job_dead", reason=_text(error))
+            return Ending(job, "dead", reason=_text(error))
         case TimeoutError():
             return _failed(ctx, kind, _text(error))
         case _:

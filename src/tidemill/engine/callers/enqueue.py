@@ -36,7 +36,7 @@ async def enqueue_with(conn: Any, jobs: Sequence[NewJob], registry: Registry) ->
         return []
     kinds = [registry[job.kind] for job in jobs]
     with tracing.enqueuing(_checked(jobs, kinds), kinds) as sending, naming_refusals():
-        ids = [job for (job,) in await fetch_on(conn, SQL.enqueue_json, [_as_json(sending.jobs)])]
+        ids = [job for (job,) in await fetch_on(conn, SQL.enqueue_json, [as_json(sending.jobs)])]
         sending.became(ids)
     return ids
 
@@ -47,7 +47,7 @@ def enqueue_with_sync(conn: Any, jobs: Sequence[NewJob], registry: Registry) -> 
         return []
     kinds = [registry[job.kind] for job in jobs]
     with tracing.enqueuing(_checked(jobs, kinds), kinds) as sending, naming_refusals():
-        ids = [job for (job,) in fetch_on_sync(conn, SQL.enqueue_json, [_as_json(sending.jobs)])]
+        ids = [job for (job,) in fetch_on_sync(conn, SQL.enqueue_json, [as_json(sending.jobs)])]
         sending.became(ids)
     return ids
 
@@ -56,7 +56,7 @@ def _checked(jobs: Sequence[NewJob], kinds: Sequence[Kind]) -> list[NewJob]:
     return [kind.checked(job) for kind, job in zip(kinds, jobs, strict=True)]
 
 
-def _as_json(jobs: Sequence[NewJob]) -> str:
+def as_json(jobs: Sequence[NewJob]) -> str:
     """What ``tidemill.enqueue_many`` takes."""
     return msgspec.json.encode(
         [

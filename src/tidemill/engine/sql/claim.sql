@@ -3,6 +3,8 @@
 -- stopped, and each gives a share as large as its weight. Nothing is kept for it, so an enqueuer's open transaction holds up nobody.
 -- Jobs under a limit, or of a paused kind, are moved aside into lanes below zero (see claim_limited), which this never scans.
 -- Index: job_ready_claim (queue, lane, rank, id), one probe a lane, then a plain forward scan that stops at the lane's share.
+-- kind + 0: where the statistics know a single kind, "kind <> all" would count as almost never true, and the planner would read and
+-- sort whole lanes rather than stop (measured: 102,000 buffers a claim instead of 4,500, at 100,000 jobs).
 -- Fence: draws one token for the statement; (id, token, node) guards all that follows. Parameters: queue, node, most jobs, most lanes,
 -- the lane after which to begin (-1: at the first), what the first lane is owed of its weight (0: all of it).
 -- Answers a row a job. lane_after and owed say where to go on; more, that a lane had at least its share or that there may be lanes
