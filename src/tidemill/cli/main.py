@@ -30,6 +30,7 @@ COMMANDS = (
     "schedules",
     "serve",
     "simulator",
+    "status",
     "up",
     "worker",
 )

@@ -33,4 +33,5 @@ async def declare_kinds(db: Database, kinds: Iterable[Kind], *, exposed: Mapping
         [kind.priority for kind in declared],
         [kind.max_attempts for kind in declared],
         [claims.get(kind.name) for kind in declared],
+        [kind.timeout for kind in declared],
     )

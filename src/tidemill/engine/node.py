@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from tidemill.engine.statements import SQL
 from tidemill.postgres import Database
@@ -35,8 +37,9 @@ class Beat:
 class Node:
     """A worker process as the database knows it."""
 
-    def __init__(self, db: Database, *, ttl: float) -> None:
+    def __init__(self, db: Database, *, ttl: float, queues: Iterable[str] = ()) -> None:
         self._db = db
+        self._queues = sorted(queues)
         self.ttl = ttl
         self.id = 0
         self.safe_until = 0.0
@@ -44,7 +47,9 @@ class Node:
     async def register(self) -> None:
         """Begin a new incarnation."""
         started = asyncio.get_running_loop().time()
-        self.id = await self._db.fetchval(SQL.node_register, socket.gethostname(), os.getpid(), self.ttl)
+        self.id = await self._db.fetchval(
+            SQL.node_register, socket.gethostname(), os.getpid(), self.ttl, version("tidemill"), self._queues
+        )
         self.safe_until = started + self.ttl * SAFETY
 
     async def beat(self) -> Beat:

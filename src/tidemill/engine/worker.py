@@ -101,7 +101,7 @@ class Worker:
         self._listener = listener
         self._grace = grace
         self._schedules = schedules
-        self.node = Node(control, ttl=lease_ttl)
+        self.node = Node(control, ttl=lease_ttl, queues=queues)
         self._finisher = Finisher(control, engine.registry, on_lost=self._report_lost)
         self._deadlines = Deadlines()
         self._tasks: dict[asyncio.Task[None], tuple[str, Job]] = {}
