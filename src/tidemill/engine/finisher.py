@@ -10,6 +10,7 @@ import structlog
 
 from tidemill.engine.finish import Ending, finish_all, finish_done, is_plain
 from tidemill.engine.kind import Registry
+from tidemill.engine.measures import Measures
 from tidemill.errors import DatabaseUnavailable
 from tidemill.postgres import Database
 
@@ -20,10 +21,18 @@ RETRY_S = 0.25
 class Finisher:
     """Writes endings for one worker process."""
 
-    def __init__(self, db: Database, registry: Registry, *, on_lost: Callable[[list[Ending]], None]) -> None:
+    def __init__(
+        self,
+        db: Database,
+        registry: Registry,
+        *,
+        on_lost: Callable[[list[Ending]], None],
+        measures: Measures | None = None,
+    ) -> None:
         self._db = db
         self._registry = registry
         self._on_lost = on_lost
+        self._measures = measures
         self._pending: list[Ending] = []
         self.unwritten: set[int] = set()
         """Jobs whose ending is not, or not known to be, in the database yet."""
@@ -65,6 +74,8 @@ class Finisher:
                     self._pending = batch + self._pending
                     await asyncio.sleep(RETRY_S)
                     continue
+                if self._measures is not None:
+                    self._measures.flush.observe(len(batch))
                 missing = [e for e in batch if e.job.id not in held]
                 if plain and missing:  # to be looked for by id, with the others
                     self._pending += [replace(e, job=replace(e.job, place=None)) for e in missing]

@@ -18,6 +18,7 @@ from tidemill.engine.finish import Ending
 from tidemill.engine.finisher import Finisher
 from tidemill.engine.housekeeping import POSTPONED_S, keep_house
 from tidemill.engine.job import Job
+from tidemill.engine.measures import Measures
 from tidemill.engine.node import Node
 from tidemill.engine.rescue import end_overdue_batch, jobs_of, rescue_orphans
 from tidemill.engine.runner import run_job
@@ -82,6 +83,7 @@ class Worker:
         lease_ttl: seconds of silence after which this process loses its jobs.
         grace: seconds that running handlers get on :meth:`stop` before they are cancelled and given back.
         schedules: ticked when the next fire is due.
+        measures: filled while it works; None costs nothing.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Worker:
         lease_ttl: float = 15.0,
         grace: float = 25.0,
         schedules: DueSource | None = None,
+        measures: Measures | None = None,
     ) -> None:
         self._engine = engine
         self._control = control
@@ -101,12 +104,13 @@ class Worker:
         self._listener = listener
         self._grace = grace
         self._schedules = schedules
+        self.measures = measures
         self.node = Node(control, ttl=lease_ttl, queues=queues)
-        self._finisher = Finisher(control, engine.registry, on_lost=self._report_lost)
+        self._finisher = Finisher(control, engine.registry, on_lost=self._report_lost, measures=measures)
         self._deadlines = Deadlines()
-        self._tasks: dict[asyncio.Task[None], tuple[str, Job]] = {}
+        self._tasks: dict[asyncio.Task[object], tuple[str, Job]] = {}
         """What runs here, of which queue and job."""
-        self._asked: dict[asyncio.Task[None], str] = {}
+        self._asked: dict[asyncio.Task[object], str] = {}
         """What was asked to stop, and the reason for its ending."""
         self._rounds = {queue: _Round() for queue in self._queues}
         self._in_doubt_until = dict.fromkeys(self._queues, 0.0)
@@ -122,6 +126,16 @@ class Worker:
         self._stopping.set()
         for wake in self._wakes.values():
             wake.set()
+
+    @property
+    def running(self) -> Mapping[str, int]:
+        """Jobs that run here now, by queue."""
+        return self._running
+
+    @property
+    def hears(self) -> bool | None:
+        """Whether notifications arrive; None when it was given no listener."""
+        return None if self._listener is None else self._listener.healthy
 
     async def run(self) -> None:
         """Work until stopped.
@@ -205,10 +219,21 @@ class Worker:
         try:
             async with self._control.connection() as conn:
                 rows = await self._claimed(conn, queue)
+                asked = asyncio.get_running_loop().time()
                 found = await conn.fetch(
-                    SQL.claim, self._engine.names.queue(queue), self.node.id, free, MOST_LANES, round_.lane_after
+                    SQL.claim,
+                    self._engine.names.queue(queue),
+                    self.node.id,
+                    free,
+                    MOST_LANES,
+                    round_.lane_after,
+                    self.measures is not None,
                 )
-                rows += [row for row in found if row["id"] is not None]
+                taken = [row for row in found if row["id"] is not None]
+                if self.measures is not None:
+                    seconds = asyncio.get_running_loop().time() - asked
+                    self.measures.claimed(queue, [row["waited_s"] for row in taken], seconds)
+                rows += taken
                 jobs = await jobs_of(self._engine, conn, rows)
         except DatabaseUnavailable as e:
             _log.warning("claim_waits_for_database", error=str(e))
@@ -216,7 +241,7 @@ class Worker:
             return False
         # DELETE … RETURNING answers in physical order.
         for job, _ in sorted(zip(jobs, rows, strict=True), key=lambda pair: (pair[1]["rank"], pair[0].id)):
-            task = asyncio.create_task(self._run(job))
+            task = asyncio.create_task(self._run(job) if self.measures is None else self._measured(job, self.measures))
             self._tasks[task] = queue, job
             self._running[queue] += 1
             task.add_done_callback(self._reap)
@@ -229,7 +254,7 @@ class Worker:
         known = self._finisher.unwritten.union(job.id for _, job in self._tasks.values())
         return await conn.fetch(SQL.claimed, self._engine.names.queue(queue), self.node.id, list(known))
 
-    def _reap(self, task: asyncio.Task[None]) -> None:
+    def _reap(self, task: asyncio.Task[object]) -> None:
         queue, _ = self._tasks.pop(task)
         self._asked.pop(task, None)
         self._running[queue] -= 1
@@ -246,20 +271,29 @@ class Worker:
 
     # Running ---------------------------------------------------------------------------------------------------------
 
-    async def _run(self, job: Job) -> None:
+    async def _measured(self, job: Job, measures: Measures) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        ending = await self._run(job)
+        if ending is not None:
+            measures.ran(job.kind, ending.outcome, loop.time() - started)
+
+    async def _run(self, job: Job) -> Ending | None:
+        """Run to the end; what is to be written of it, None when the lease was lost."""
         try:
             ending = await run_job(self._engine, job, self._deadlines)
         except asyncio.CancelledError:
             if self.node.id != job.node or self.node.safe_s <= 0:
-                return  # the lease is lost or about to be: rescue owns the job now
-            asked = self._asked.get(cast("asyncio.Task[None]", asyncio.current_task()))
+                return None  # the lease is lost or about to be: rescue owns the job now
+            asked = self._asked.get(cast("asyncio.Task[object]", asyncio.current_task()))
             ending = Ending(job, "cancelled", reason=asked, orphaned=True) if asked else Ending(job, "release")
         if self.node.id != job.node:
-            return  # given up and reported with all others of its incarnation
+            return None  # given up and reported with all others of its incarnation
         if ending is None:
             self.lost += 1
         else:
             self._finisher.add(ending)
+        return ending
 
     def _report_lost(self, endings: list[Ending]) -> None:
         self.lost += len(endings)

@@ -3,7 +3,7 @@
 -- and each gives an equal share. Nothing is kept for it, so an enqueuer's open transaction holds up nobody.
 -- Index: job_ready_claim (queue, lane, rank, id), one probe a lane, then a plain forward scan that stops at the lane's share.
 -- Fence: draws one token for the statement; (id, token, node) guards all that follows. Parameters: queue, node, most jobs, most lanes,
--- the lane after which to begin (-1: at the first).
+-- the lane after which to begin (-1: at the first), whether to tell how long each job waited.
 -- Answers a row a job. lane_after is where to go on, -1 after the last lane; more says that a lane had at least its share.
 with recursive scan (lane, n) as (
   (select r.lane, 1 from tidemill.job_ready r where r.queue = $1 and r.lane > $5 order by r.lane limit 1)
@@ -35,7 +35,8 @@ with recursive scan (lane, n) as (
   select id, queue, lane, rank, kind, priority, attempt + 1, crashes, max_attempts, tenant, batch, key, enqueued_at, args,
     (select nextval('tidemill.lease_token')), $2, clock_timestamp()
   from gone
-  returning id, token, node, kind, attempt, crashes, max_attempts, tenant, batch, args, rank, ctid as place
+  returning id, token, node, kind, attempt, crashes, max_attempts, tenant, batch, args, rank, ctid as place,
+    case when $6::bool then extract(epoch from claimed_at - enqueued_at)::float8 end as waited_s
 )
 select held.*, scanned.lane_after, scanned.more
 from held right join (
