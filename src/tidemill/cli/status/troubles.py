@@ -32,14 +32,19 @@ def _nodes(seen: Overview) -> Iterator[str]:
             yield f"Process {node.pid} on {node.host} is gone, and nobody took over the {node.jobs} jobs it held."
 
 
-def _queues(seen: Overview, most_wait_s: float) -> Iterator[str]:
+def unserved(seen: Overview) -> list[str]:
+    """Queues in which jobs wait for a minute while workers are alive, but none that claims from them."""
     alive = [node for node in seen.nodes if node.is_alive]
+    waiting = [q.name for q in seen.queues if q.paused_at is None and q.oldest_s is not None and q.oldest_s > LATE_S]
+    return [name for name in waiting if alive and not any(_serves(node, name) for node in alive)]
+
+
+def _queues(seen: Overview, most_wait_s: float) -> Iterator[str]:
+    bare = unserved(seen)
     for queue in seen.queues:
-        if queue.oldest_s is None or queue.paused_at is not None:
-            continue
-        if alive and queue.oldest_s > LATE_S and not any(_serves(node, queue.name) for node in alive):
+        if queue.name in bare:
             yield f"No living worker serves the queue {queue.name}, and jobs wait in it."
-        elif queue.oldest_s > most_wait_s:
+        elif queue.paused_at is None and queue.oldest_s is not None and queue.oldest_s > most_wait_s:
             yield f"In the queue {queue.name} a job waits for {queue.oldest_s:.0f} s; {most_wait_s:g} s are allowed."
 
 
