@@ -19,7 +19,7 @@ class QueueLine:
     """One queue: its jobs by state.
 
     Attributes:
-        oldest_ready_s: seconds since the enqueue of the ready job that was enqueued first; None when none is ready.
+        oldest_ready_s: seconds for which the ready job that waits longest might have been started; None without any.
         paused_at, paused_by: since when, and who paused it; None while it is open.
     """
 

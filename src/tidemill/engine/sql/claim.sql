@@ -31,12 +31,12 @@ with recursive scan (lane, n) as (
 ), held as (
   insert into tidemill.job_lease
     (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args,
-     token, node, claimed_at)
+     ready_at, token, node, claimed_at)
   select id, queue, lane, rank, kind, priority, attempt + 1, crashes, max_attempts, tenant, batch, key, enqueued_at, args,
-    (select nextval('tidemill.lease_token')), $2, clock_timestamp()
+    ready_at, (select nextval('tidemill.lease_token')), $2, clock_timestamp()
   from gone
   returning id, token, node, kind, attempt, crashes, max_attempts, tenant, batch, args, rank, ctid as place,
-    case when $6::bool then extract(epoch from claimed_at - enqueued_at)::float8 end as waited_s
+    case when $6::bool then extract(epoch from claimed_at - coalesce(ready_at, enqueued_at))::float8 end as waited_s
 )
 select held.*, scanned.lane_after, scanned.more
 from held right join (

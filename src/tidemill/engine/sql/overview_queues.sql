@@ -28,22 +28,23 @@ from tidemill.queue q
 cross join clock
 cross join open
 cross join lateral (
-  select count(*) as jobs, min(j.enqueued_at) filter (where j.kind <> all (open.paused_kinds)) as oldest
+  select count(*) as jobs, min(j.since) filter (where j.kind <> all (open.paused_kinds)) as oldest
   from (
-    select enqueued_at, kind from tidemill.job_ready where queue = q.id order by queue, lane, rank, id limit $1 + 1) j
+    select coalesce(ready_at, enqueued_at) as since, kind
+    from tidemill.job_ready where queue = q.id order by queue, lane, rank, id limit $1 + 1) j
 ) r
 cross join lateral (
-  with recursive head (lane, kind, enqueued_at, n) as (
-    (select lane, kind, enqueued_at, 1 from tidemill.job_ready
+  with recursive head (lane, kind, since, n) as (
+    (select lane, kind, coalesce(ready_at, enqueued_at), 1 from tidemill.job_ready
      where queue = q.id and r.jobs > $1 order by queue, lane, rank, id limit 1)
     union all
-    select next.lane, next.kind, next.enqueued_at, h.n + 1
+    select next.lane, next.kind, next.since, h.n + 1
     from head h cross join lateral (
-      select lane, kind, enqueued_at from tidemill.job_ready
+      select lane, kind, coalesce(ready_at, enqueued_at) as since from tidemill.job_ready
       where queue = q.id and lane > h.lane order by queue, lane, rank, id limit 1) next
     where h.n < 256
   )
-  select min(enqueued_at) filter (where kind <> all (open.paused_kinds)) as oldest from head
+  select min(since) filter (where kind <> all (open.paused_kinds)) as oldest from head
 ) h
 left join (select queue, count(*) as jobs from leased group by queue) l on l.queue = q.id
 left join (

@@ -13,8 +13,8 @@ with beat as (
   returning *
 ), ready as (
   insert into tidemill.job_ready
-    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args)
-  select id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, run_at, args from due
+    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, ready_at)
+  select id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, run_at from due
   returning queue
 ), woken as materialized (
   select pg_notify('tidemill_job', queue::text) from (select distinct queue from ready) q

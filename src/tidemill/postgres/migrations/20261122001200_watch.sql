@@ -9,8 +9,11 @@ comment on column tidemill.node.queues is 'Names of the queues that it claims fr
 alter table tidemill.kind add column if not exists timeout interval;
 comment on column tidemill.kind.timeout is 'What one attempt may take, as an application declared it; NULL until one has.';
 
-comment on column tidemill.job_ready.enqueued_at is
-  'Since when it may start (tidemill.now()): its enqueue, or the end of its latest delay.';
+alter table tidemill.job_ready add column if not exists ready_at timestamptz;
+comment on column tidemill.job_ready.ready_at is
+  'Since when it may start (tidemill.now()), for a job that was delayed, tried or given back before; NULL = since its enqueue.';
+alter table tidemill.job_lease add column if not exists ready_at timestamptz;
+comment on column tidemill.job_lease.ready_at is 'Since when it might have been claimed; NULL = since its enqueue.';
 
 -- Few rows stand in these, however many schedules there are.
 create index if not exists schedule_broken on tidemill.schedule (name) where error is not null;
