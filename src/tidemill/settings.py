@@ -46,6 +46,8 @@ class Settings:
     jwks_url: str | None = _setting("TIDEMILL_JWKS_URL")
     jwt_audience: str = _setting("TIDEMILL_JWT_AUDIENCE", default="authenticated")
     cors_origins: tuple[str, ...] = _setting("TIDEMILL_CORS_ORIGINS", default=())
+    metrics_token: str | None = _setting("TIDEMILL_METRICS_TOKEN", secret=True)
+    """What scrapers of ``/metrics`` have to show; unset lets anybody read it."""
     vault_keys: str | None = _setting("TIDEMILL_VAULT_KEYS", secret=True)
     """``id:base64key[,id:base64key…]``; the first seals, any opens."""
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from tidemill.engine import Context, Engine, Kind, NewJob
-from tidemill.engine.worker import MOST_LANES
+from tidemill.engine.claims import MOST_LANES
 from tidemill.postgres import Database
 
 from .support import quiet, until, working

@@ -28,3 +28,17 @@ def test_migrations_go_over_the_direct_url_and_doctor_finds_nothing_wrong(
         levels[name] = {f["check"]: f["level"] for f in json.loads(said.stdout)["findings"]}
     assert (levels["pooled"]["listener"], levels["both"]["listener"]) == ("warn", "ok")
     assert levels["pooled"]["schema"] == levels["both"]["schema"] == "ok", levels
+
+
+def test_doctor_proves_a_transaction_pooler_that_it_was_not_told_of(
+    door: Door, database_url: str, tmp_path: Path
+) -> None:
+    def said(**settings: str) -> dict[str, dict[str, str]]:
+        env = environ(TIDEMILL_DATABASE_URL=pooler, **settings)
+        findings = json.loads(tidemill("doctor", "--json", folder=tmp_path, env=env).stdout)["findings"]
+        return {finding["check"]: finding for finding in findings}
+
+    pooler = door(database_url, 3)
+    untold = said()["pooler"]
+    assert (untold["level"], "TIDEMILL_POOLED=true" in untold["fix"]) == ("error", True)
+    assert said(TIDEMILL_POOLED="true")["pooler"]["level"] == "ok"

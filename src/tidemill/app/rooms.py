@@ -11,6 +11,7 @@ from tidemill.connectors.threads import ThreadsConnector
 from tidemill.engine import Engine, Kind, Registry, Schedule, Schedules, Worker
 from tidemill.engine.chain import closing_kind
 from tidemill.engine.housekeeping import Retention
+from tidemill.engine.measures import Measures
 from tidemill.errors import ConfigurationError, InvalidInput, SchemaOutOfDate
 from tidemill.postgres import Database, Listener, check, database_url, migrate
 from tidemill.settings import Settings
@@ -130,13 +131,18 @@ class Rooms:
 
     @asynccontextmanager
     async def worker(
-        self, *, queues: Mapping[str, int] | None = None, accounts_at_once: int | None = None
+        self,
+        *,
+        queues: Mapping[str, int] | None = None,
+        accounts_at_once: int | None = None,
+        measures: Measures | None = None,
     ) -> AsyncGenerator[Worker]:
         """A worker of this process, with its own small pool and its listener; run it with ``await worker.run()``.
 
         Args:
             queues: queue → jobs side by side; None takes every queue that the kinds use.
             accounts_at_once: accounts that are synced side by side; None takes what the settings say.
+            measures: filled while it works.
 
         Raises:
             InvalidInput: when no kind uses one of the queues.
@@ -171,6 +177,7 @@ class Rooms:
                 lease_ttl=settings.lease_ttl_s,
                 schedules=self.schedules,
                 retention=Retention(settings.job_history_days, settings.job_dead_days),
+                measures=measures,
             )
 
 

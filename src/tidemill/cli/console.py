@@ -26,6 +26,10 @@ _STYLES = {
     "skipped": "cyan",
     "failed": "red",
     "error": "red",
+    "broken": "red",
+    "late": "red",
+    "gone": "red",
+    "paused": "yellow",
     "expired": "red",
     "invalid": "red",
     "user_action": "yellow",
@@ -67,17 +71,27 @@ def print_rows(
         for row in shown:
             click.echo("\t".join(" ".join(cell.split()) for cell in row))
         return
+    table = _table(headings, shown, right)
+    console = out()
+    if whole:
+        wanted = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
+        console = Console(file=sys.stdout, highlight=False, width=max(wanted, console.width))
+    console.print(table)
+
+
+def table_of(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> Table:
+    """A table for a terminal, to be put together with others."""
+    return _table(headings, [[_cell(value) for value in row] for row in rows], right)
+
+
+def _table(headings: Sequence[str], shown: Iterable[Sequence[str]], right: Iterable[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     numeric = set(right)
     for heading in headings:
         table.add_column(heading, justify="right" if heading in numeric else "left", overflow="fold")
     for row in shown:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    console = out()
-    if whole:
-        wanted = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
-        console = Console(file=sys.stdout, highlight=False, width=max(wanted, console.width))
-    console.print(table)
+    return table
 
 
 def _cell(value: object) -> str:

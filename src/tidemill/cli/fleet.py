@@ -38,6 +38,7 @@ class Fleet:
         environ: the children's environment; None is this process's.
         output: file descriptor for their standard error, None is this process's.
         folder: where they run.
+        own: what the n-th child is told besides.
         pause_s: how long to wait before the n-th restart in a row.
     """
 
@@ -47,6 +48,7 @@ class Fleet:
     environ: Mapping[str, str] | None = None
     output: int | None = None
     folder: Path | None = None
+    own: Callable[[int], Sequence[str]] = lambda n: ()
     pause_s: Callable[[int], float] = lambda n: min(FIRST_PAUSE_S * 2**n, LONGEST_PAUSE_S)
     _children: dict[int, asyncio.subprocess.Process] = field(
         default_factory=dict[int, asyncio.subprocess.Process], init=False
@@ -88,6 +90,7 @@ class Fleet:
         # A session of its own, so that Ctrl-C in a terminal reaches this process alone, which passes it on once.
         child = await asyncio.create_subprocess_exec(
             *self.command,
+            *self.own(number),
             stdin=asyncio.subprocess.PIPE,
             stderr=self.output,
             start_new_session=True,

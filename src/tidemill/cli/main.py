@@ -31,6 +31,7 @@ COMMANDS = (
     "schedules",
     "serve",
     "simulator",
+    "status",
     "up",
     "worker",
 )

@@ -37,7 +37,10 @@ def queues() -> None:
 @json_option
 @pass_options
 def list_(options: Options, as_json: bool) -> int:
-    """All queues with their jobs by state, and the kinds that are paused. "oldest" counts from the enqueue."""
+    """All queues with their jobs by state, and the kinds that are paused.
+
+    "oldest" counts from when a job might have started.
+    """
     found, paused = run_async(_list(options.reading()))
     if as_json:
         print_json({"queues": found, "paused_kinds": paused})

@@ -30,7 +30,7 @@ port_option = click.option(
 @port_option
 @pass_options
 def serve(options: Options, host: str, port: int) -> int:
-    """Serve the functions: triggers for schedulers, manual syncs for users, /healthz and /readyz.
+    """Serve the functions: triggers for schedulers, manual syncs for users, /healthz, /readyz and /metrics.
 
     It needs CRON_SECRET, which callers send as "Authorization: Bearer ...".
     """

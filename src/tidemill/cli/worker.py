@@ -14,8 +14,10 @@ from tidemill import logging
 from tidemill.app import Rooms, Tidemill
 from tidemill.cli.application import app_option, load_app, queue_option, read_queues
 from tidemill.cli.fleet import Fleet, this_command
+from tidemill.cli.metrics import Address, metrics_option, metrics_served
 from tidemill.cli.options import Options, pass_options
 from tidemill.cli.running import Stop, run_async, spare_the_collector, stopping
+from tidemill.engine.measures import Measures
 from tidemill.postgres import database_url
 from tidemill.settings import Settings
 
@@ -31,6 +33,7 @@ _log = structlog.get_logger("tidemill.cli")
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes to run.")
 @app_option
 @queue_option
+@metrics_option
 @click.option("--no-syncs", is_flag=True, help="Run only the jobs of --app; no key and no provider needs to be set.")
 @click.option("--no-schedule", is_flag=True, hidden=True, help="Do not declare schedules.")
 @pass_options
@@ -40,6 +43,7 @@ def worker(
     processes: int,
     app_name: str | None,
     queues: tuple[str, ...],
+    metrics: Address | None,
     no_syncs: bool,
     no_schedule: bool,
 ) -> int:
@@ -49,7 +53,9 @@ def worker(
     """
     app, settings = load_app(app_name, options)
     logging.configure(settings.log_format)
-    wanted = Work(queues=read_queues(queues), accounts_at_once=concurrency, syncs=not no_syncs)
+    wanted = Work(read_queues(queues), concurrency, not no_syncs, metrics)
+    if metrics is not None and metrics.of(processes - 1).port > 65_535:
+        raise click.BadParameter(f"{processes} ports from {metrics.port} on reach beyond 65535", param_hint="--metrics")
     if processes == 1:
         return run_async(_one(app, wanted, declare=not no_schedule))
     arguments = [f"--queues={queue}" for queue in queues] + ["--no-syncs"] * no_syncs
@@ -67,11 +73,19 @@ class Work:
     queues: Mapping[str, int] = field(default_factory=dict[str, int])
     accounts_at_once: int | None = None
     syncs: bool = True
+    metrics: Address | None = None
 
 
 async def work(rooms: Rooms, stop: asyncio.Event, wanted: Work) -> None:
     """A worker in this process until ``stop`` is set."""
-    async with rooms.worker(queues=wanted.queues or None, accounts_at_once=wanted.accounts_at_once) as running:
+    async with (
+        rooms.worker(
+            queues=wanted.queues or None,
+            accounts_at_once=wanted.accounts_at_once,
+            measures=Measures() if wanted.metrics else None,
+        ) as running,
+        metrics_served(running, rooms.settings, wanted.metrics),
+    ):
         spare_the_collector()
         task = asyncio.create_task(running.run(), name="worker")
         watched = {
@@ -118,10 +132,15 @@ async def _many(
             async with app.open(syncs=wanted.syncs, name="tidemill fleet") as rooms:
                 if declare:
                     await rooms.declare_schedules()
-            return await _run_fleet(options, stop, processes, arguments)
+            return await _run_fleet(options, stop, processes, arguments, wanted.metrics)
 
 
-async def _run_fleet(options: Options, stop: Stop, processes: int, arguments: Sequence[str]) -> int:
+async def _run_fleet(
+    options: Options, stop: Stop, processes: int, arguments: Sequence[str], metrics: Address | None
+) -> int:
+    def own(number: int) -> list[str]:
+        return [f"--metrics={metrics.of(number)}"] if metrics else []
+
     before, environ = options.for_child()
     command = this_command(*before, "worker", "--processes", "1", "--no-schedule", *arguments)
-    return await Fleet(command, processes, stop, environ).run() or stop.code
+    return await Fleet(command, processes, stop, environ, own=own).run() or stop.code

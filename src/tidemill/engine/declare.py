@@ -20,4 +20,5 @@ async def declare_kinds(db: Database, kinds: Iterable[Kind]) -> None:
         [kind.max_attempts for kind in declared],
         [kind.exposed for kind in declared],
         [kind.most_waiting for kind in declared],
+        [kind.timeout for kind in declared],
     )

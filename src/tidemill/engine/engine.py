@@ -16,6 +16,7 @@ from tidemill.engine.callers.recognise import Family, family_of
 from tidemill.engine.declare import declare_kinds
 from tidemill.engine.job import NewJob
 from tidemill.engine.kind import Kind, Registry
+from tidemill.engine.limits import declare_limits
 from tidemill.engine.names import Names
 from tidemill.engine.processes import Processes
 from tidemill.engine.progress import Progress
@@ -135,6 +136,14 @@ class Engine:
         if not self._are_kinds_declared:
             await declare_kinds(self.db, self.registry)
             self._are_kinds_declared = True
+
+    async def declare_limits(self, db: Database) -> None:
+        """Make the limits that stand in code those of the database, for kinds whose names were learnt.
+
+        Raises:
+            DatabaseUnavailable: a change found no moment between the transactions of running jobs.
+        """
+        await declare_limits(db, {self.names.kind(kind.name): kind.limits for kind in self.registry})
 
     async def open_batch(
         self,

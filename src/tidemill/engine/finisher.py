@@ -10,6 +10,7 @@ import structlog
 
 from tidemill.engine.finish import Ending, find_written, finish_all, finish_done, is_plain
 from tidemill.engine.kind import Registry
+from tidemill.engine.measures import Measures
 from tidemill.errors import DatabaseUnavailable
 from tidemill.postgres import Database
 
@@ -20,10 +21,18 @@ RETRY_S = 0.25
 class Finisher:
     """Writes endings for one worker process."""
 
-    def __init__(self, db: Database, registry: Registry, *, on_lost: Callable[[list[Ending]], None]) -> None:
+    def __init__(
+        self,
+        db: Database,
+        registry: Registry,
+        *,
+        on_lost: Callable[[list[Ending]], None],
+        measures: Measures | None = None,
+    ) -> None:
         self._db = db
         self._registry = registry
         self._on_lost = on_lost
+        self._measures = measures
         self._pending: list[Ending] = []
         self._flushing: list[Ending] = []
         self._doubtful: set[tuple[int, int]] = set()
@@ -69,6 +78,8 @@ class Finisher:
                     self._pending = self._flushing + self._pending
                     await asyncio.sleep(RETRY_S)
                 else:
+                    if self._measures is not None:
+                        self._measures.flush.observe(len(self._flushing))
                     self._pending += again
                     self._doubtful.difference_update({_fence(e) for e in self._flushing} - {_fence(e) for e in again})
                 self._flushing = []

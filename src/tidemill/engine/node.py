@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 
 from tidemill.engine.statements import SQL
 from tidemill.errors import DatabaseUnavailable
@@ -50,9 +51,10 @@ class Node:
         ttl: seconds of silence after which it loses its leases.
     """
 
-    def __init__(self, db: Database, *, ttl: float) -> None:
+    def __init__(self, db: Database, *, ttl: float, queues: Iterable[str] = ()) -> None:
         self._db = db
         self._conn: Connection | None = None
+        self._queues = sorted(queues)
         self.ttl = ttl
         self.id = 0
         self.safe_until = 0.0
@@ -64,7 +66,8 @@ class Node:
             DatabaseUnavailable: also when there is no answer in time; then it may have begun, and runs out unused.
         """
         started = asyncio.get_running_loop().time()
-        row = await self._ask(REGISTER_S, SQL.node_register, socket.gethostname(), os.getpid(), self.ttl)
+        described = socket.gethostname(), os.getpid(), self.ttl, version("tidemill"), self._queues
+        row = await self._ask(REGISTER_S, SQL.node_register, *described)
         self.id = row["id"]
         self.safe_until = started + self.ttl * SAFETY
 

@@ -21,7 +21,7 @@ class QueueLine:
     """One queue: its jobs by state.
 
     Attributes:
-        oldest_ready_s: seconds since the enqueue of the ready job that was enqueued first; None when none is ready.
+        oldest_ready_s: seconds for which the ready job that waits longest might have been started; None without any.
         per_process: jobs side by side that an operator set for each worker process; None = what it was started with.
         paused_at, paused_by: since when, and who paused it; None while it is open.
     """

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
 import structlog
 
 from tidemill.engine.cancel import heed_cancels
+from tidemill.engine.claims import Claims
 from tidemill.engine.deadlines import Deadlines
 from tidemill.engine.declare import declare_kinds
 from tidemill.engine.engine import Engine
@@ -18,13 +18,12 @@ from tidemill.engine.finish import Ending
 from tidemill.engine.finisher import Finisher
 from tidemill.engine.housekeeping import POSTPONED_S, Retention, keep_house
 from tidemill.engine.job import Job
-from tidemill.engine.limits import declare_limits
+from tidemill.engine.measures import Measures
 from tidemill.engine.node import Beat, Node
-from tidemill.engine.rescue import end_overdue_batch, jobs_of, rescue_orphans
+from tidemill.engine.rescue import end_overdue_batch, rescue_orphans
 from tidemill.engine.runner import run_job
-from tidemill.engine.statements import SQL
 from tidemill.errors import DatabaseUnavailable
-from tidemill.postgres import Connection, Database, Record
+from tidemill.postgres import Database
 
 if TYPE_CHECKING:
     from tidemill.postgres import Listener
@@ -35,14 +34,6 @@ POLL_DEAF_S = 0.25
 POLL_HEARING_S = 5.0
 """Between two claims of an idle queue whose notifications come through; the beat looks more often."""
 MOST_CLAIMED = 500
-MOST_LANES = 64
-"""Lanes that one claim takes from."""
-MOST_DRY = 8
-"""Claims, one after the other, that gave nothing although there was work: then it is left to the next wake."""
-LOST_ANSWER_S = 120.0
-"""For how long after a lost answer every claim first looks for what that one took."""
-RECOUNT_S = 30.0
-"""Between two such looks at other times: a network may deliver a claim long after its sender gave it up."""
 ENDINGS_S = 10.0
 """For how long, at least, a stop waits for the last endings to be written."""
 CHANNEL = "tidemill_job"
@@ -58,38 +49,6 @@ class DueSource(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Round:
-    """A queue's round over the lanes that have work, taken up where the last claim stopped."""
-
-    lane_after: int = -1
-    owed: int = 0
-    """What is left of the share of the lane that comes next; 0 = all of it."""
-    dry: int = 0
-    """Claims, one after the other, that gave nothing."""
-    limited: bool = False
-    """Whether there may be jobs under a limit that can begin now."""
-    barren: int = 0
-    """Claims of such jobs, one after the other, that gave nothing."""
-    wait_s: float | None = None
-    """When a rate has room again."""
-
-    def goes_on(self, found: Record, *, claimed: int) -> bool:
-        """Move on by what a claim says of the lanes; whether there may be more to claim now.
-
-        That a claim came back empty does not say that there is no work: other claims may hold it.
-        """
-        self.lane_after, self.owed, self.limited = found["lane_after"], found["owed"], found["limited"]
-        self.dry = 0 if claimed else self.dry + 1
-        return found["more"] and self.dry < MOST_DRY
-
-    def met_limits(self, found: Record | None, *, claimed: int) -> None:
-        """Note what a claim of jobs under a limit says; after some that gave none, it is left to the next beat."""
-        self.barren = 0 if claimed else self.barren + 1
-        self.limited = found is not None and found["more"] and self.barren < MOST_DRY
-        self.wait_s = None if found is None else found["wait_s"]
-
-
 class Worker:
     """Runs jobs of the engine's registered kinds until :meth:`stop`.
 
@@ -102,6 +61,7 @@ class Worker:
         grace: seconds that running handlers get on :meth:`stop` before they are cancelled and given back.
         schedules: ticked when the next fire is due.
         retention: for how long what jobs leave behind is kept.
+        measures: filled while it works; None costs nothing.
     """
 
     def __init__(
@@ -115,6 +75,7 @@ class Worker:
         grace: float = 25.0,
         schedules: DueSource | None = None,
         retention: Retention | None = None,
+        measures: Measures | None = None,
     ) -> None:
         self._engine = engine
         self._control = control
@@ -123,16 +84,15 @@ class Worker:
         self._grace = grace
         self._schedules = schedules
         self._retention = retention
-        self.node = Node(control, ttl=lease_ttl)
-        self._finisher = Finisher(control, engine.registry, on_lost=self._report_lost)
+        self.measures = measures
+        self.node = Node(control, ttl=lease_ttl, queues=queues)
+        self._finisher = Finisher(control, engine.registry, on_lost=self._report_lost, measures=measures)
         self._deadlines = Deadlines()
-        self._tasks: dict[asyncio.Task[None], tuple[str, Job]] = {}
+        self._tasks: dict[asyncio.Task[object], tuple[str, Job]] = {}
         """What runs here, of which queue and job."""
-        self._asked: dict[asyncio.Task[None], str] = {}
+        self._asked: dict[asyncio.Task[object], str] = {}
         """What was asked to stop, and the reason for its ending."""
-        self._rounds = {queue: _Round() for queue in self._queues}
-        self._in_doubt_until = dict.fromkeys(self._queues, 0.0)
-        self._recount_at = dict.fromkeys(self._queues, 0.0)
+        self._claims = {queue: Claims(queue, engine, self.node, measures) for queue in self._queues}
         self._running = dict.fromkeys(self._queues, 0)
         self._scaled: dict[str, int] = {}
         """What an operator set in place of ``queues``."""
@@ -151,6 +111,16 @@ class Worker:
         for wake in self._wakes.values():
             wake.set()
 
+    @property
+    def running(self) -> Mapping[str, int]:
+        """Jobs that run here now, by queue."""
+        return self._running
+
+    @property
+    def hears(self) -> bool | None:
+        """Whether notifications arrive; None when it was given no listener."""
+        return None if self._listener is None else self._listener.healthy
+
     async def run(self) -> None:
         """Work until stopped.
 
@@ -159,8 +129,7 @@ class Worker:
         """
         await self._engine.names.learn(self._control, [kind.name for kind in self._engine.registry], self._queues)
         await declare_kinds(self._control, self._engine.registry)
-        names = self._engine.names
-        await declare_limits(self._control, {names.kind(kind.name): kind.limits for kind in self._engine.registry})
+        await self._engine.declare_limits(self._control)
         await self.node.register()
         if self._listener is not None:
             self._listener.on(CHANNEL, self._wake)
@@ -231,64 +200,32 @@ class Worker:
             free = min(MOST_CLAIMED, most - self._running[queue])
             if free > 0 and self.node.safe_s > 0 and await self._claim(queue, free):
                 continue
-            await self._wait(wake, self._rounds[queue].wait_s)
-            self._rounds[queue].barren = self._rounds[queue].dry = 0
+            await self._wait(wake, self._claims[queue].wait_s)
+            self._claims[queue].refresh()
 
     async def _claim(self, queue: str, free: int) -> bool:
         """Start up to ``free`` jobs; whether to look again at once."""
-        round_ = self._rounds[queue]
+        claims = self._claims[queue]
         try:
             async with self._control.connection() as conn:
-                rows = await self._claimed(conn, queue)
-                if round_.limited:  # half of what is free is theirs, so that neither sort keeps the other waiting
-                    rows += await self._claim_limited(conn, queue, -(-free // 2))
-                again = False
-                if len(rows) < free:
-                    found = await conn.fetch(
-                        SQL.claim,
-                        self._engine.names.queue(queue),
-                        self.node.id,
-                        free - len(rows),
-                        MOST_LANES,
-                        round_.lane_after,
-                        round_.owed,
-                    )
-                    claimed = [row for row in found if row["id"] is not None]
-                    again = round_.goes_on(found[0], claimed=len(claimed))
-                    rows += claimed
-                if round_.limited and len(rows) < free:
-                    rows += await self._claim_limited(conn, queue, free - len(rows))
-                jobs = await jobs_of(self._engine, conn, rows)
+                jobs = await claims.take(conn, free, known=self._known)
         except DatabaseUnavailable as e:
             _log.warning("claim_waits_for_database", error=str(e))
-            self._in_doubt_until[queue] = asyncio.get_running_loop().time() + LOST_ANSWER_S
+            claims.doubt()
             return False
-        # DELETE … RETURNING answers in physical order.
-        for job, _ in sorted(zip(jobs, rows, strict=True), key=lambda pair: (pair[1]["rank"], pair[0].id)):
-            task = asyncio.create_task(self._run(job, queue))
+        for job in jobs:
+            running = self._run(job, queue) if self.measures is None else self._measured(job, queue, self.measures)
+            task = asyncio.create_task(running)
             self._tasks[task] = queue, job
             self._running[queue] += 1
             task.add_done_callback(self._reap)
-        return again or round_.limited
+        return claims.again
 
-    async def _claim_limited(self, conn: Connection, queue: str, free: int) -> list[Record]:
-        """Jobs under a limit of the fleet."""
-        found = await conn.fetch(SQL.claim_limited, self._engine.names.queue(queue), self.node.id, free)
-        rows = [row for row in found if row["id"] is not None]
-        self._rounds[queue].met_limits(found[-1] if found else None, claimed=len(rows))
-        return rows
+    def _known(self) -> set[int]:
+        """The jobs that run here, or whose ending is still to be written."""
+        return self._finisher.unwritten.union(job.id for _, job in self._tasks.values())
 
-    async def _claimed(self, conn: Connection, queue: str) -> list[Record]:
-        """Jobs that an earlier claim took without our hearing of it."""
-        now = asyncio.get_running_loop().time()
-        if now >= self._in_doubt_until[queue] and now < self._recount_at[queue]:
-            return []
-        known = self._finisher.unwritten.union(job.id for _, job in self._tasks.values())
-        found = await conn.fetch(SQL.claimed, self._engine.names.queue(queue), self.node.id, list(known))
-        self._recount_at[queue] = now + RECOUNT_S
-        return found
-
-    def _reap(self, task: asyncio.Task[None]) -> None:
+    def _reap(self, task: asyncio.Task[object]) -> None:
         queue, _ = self._tasks.pop(task)
         self._asked.pop(task, None)
         self._running[queue] -= 1
@@ -307,20 +244,29 @@ class Worker:
 
     # Running ---------------------------------------------------------------------------------------------------------
 
-    async def _run(self, job: Job, queue: str) -> None:
+    async def _measured(self, job: Job, queue: str, measures: Measures) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        ending = await self._run(job, queue)
+        if ending is not None:
+            measures.ran(job.kind, ending.outcome, loop.time() - started)
+
+    async def _run(self, job: Job, queue: str) -> Ending | None:
+        """Run to the end; what is to be written of it, None when the lease was lost."""
         try:
             ending = await run_job(self._engine, job, self._deadlines, queue)
         except asyncio.CancelledError:
             if self.node.id != job.node or self.node.safe_s <= 0:
-                return  # the lease is lost or about to be: rescue owns the job now
-            asked = self._asked.get(cast("asyncio.Task[None]", asyncio.current_task()))
+                return None  # the lease is lost or about to be: rescue owns the job now
+            asked = self._asked.get(cast("asyncio.Task[object]", asyncio.current_task()))
             ending = Ending(job, "cancelled", reason=asked, orphaned=True) if asked else Ending(job, "release")
         if self.node.id != job.node:
-            return  # given up and reported with all others of its incarnation
+            return None  # given up and reported with all others of its incarnation
         if ending is None:
             self.lost += 1
         else:
             self._finisher.add(ending)
+        return ending
 
     def _report_lost(self, endings: list[Ending]) -> None:
         self.lost += len(endings)

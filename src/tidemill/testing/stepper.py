@@ -13,18 +13,17 @@ from unittest import mock
 from tidemill.app import Rooms, Tidemill
 from tidemill.engine import Context, Engine, Job, Kind, Outcome, Registry
 from tidemill.engine.cancel import heed_cancels
+from tidemill.engine.claims import Claims
 from tidemill.engine.deadlines import Deadlines
 from tidemill.engine.declare import declare_kinds
 from tidemill.engine.finish import Ending, finish_all
 from tidemill.engine.node import Node
-from tidemill.engine.rescue import end_overdue_batch, jobs_of, rescue_orphans
+from tidemill.engine.rescue import end_overdue_batch, rescue_orphans
 from tidemill.engine.runner import run_job
-from tidemill.engine.statements import SQL as ENGINE
 from tidemill.testing.statements import SQL
 
 LEASE_S = 86_400.0
 """Of a test's jobs: there is no heartbeat between two steps."""
-_LANES = 64
 
 within_a_job: ContextVar[bool] = ContextVar("within_a_job", default=False)
 
@@ -83,7 +82,7 @@ class Stepper:
         self._node = Node(rooms.db, ttl=LEASE_S)
         self._deadlines = Deadlines()
         self.queues = self._engine.registry.queues
-        self._lane_after = dict.fromkeys(self.queues, -1)
+        self._claims = {queue: Claims(queue, self._engine, self._node) for queue in self.queues}
         self.running = False
         """Whether a job is run just now: then another step follows."""
 
@@ -92,6 +91,7 @@ class Stepper:
         registry = self._engine.registry
         await self._engine.names.learn(self._db, [kind.name for kind in registry], self.queues)
         await declare_kinds(self._db, registry)
+        await self._engine.declare_limits(self._db)
         await self._node.register()
 
     async def close(self) -> None:
@@ -118,7 +118,7 @@ class Stepper:
         """Run one job that is due; None when there is none."""
         for queue in await self.due(queues):
             if (job := await self._claim(queue)) is not None:
-                return await self._run(job)
+                return await self._run(job, queue)
         return None
 
     async def wait(self, queues: Iterable[str]) -> bool:
@@ -126,30 +126,22 @@ class Stepper:
         return await self._db.fetchval(SQL.to_next_delayed, list(queues)) is not None
 
     async def _claim(self, queue: str) -> Job | None:
-        """The next job, of the lane whose turn it is; None after a whole round over the lanes."""
-        lane_after = self._lane_after[queue]
-        began_anew = lane_after == -1
+        """The next job, of the lane whose turn it is; None after a while of finding nothing."""
+        claims = self._claims[queue]
+        claims.refresh()
         while True:
             async with self._db.connection() as conn:
-                rows = await conn.fetch(
-                    ENGINE.claim, self._engine.names.queue(queue), self._node.id, 1, _LANES, lane_after
-                )
-                jobs = await jobs_of(self._engine, conn, [row for row in rows if row["id"] is not None])
-            lane_after = self._lane_after[queue] = rows[0]["lane_after"]
-            if jobs:
-                return jobs[0]
-            if lane_after == -1:
-                if began_anew:
-                    return None
-                began_anew = True
+                jobs = await claims.take(conn, 1, known=frozenset)
+            if jobs or not claims.again:
+                return jobs[0] if jobs else None
 
-    async def _run(self, job: Job) -> Attempt:
+    async def _run(self, job: Job, queue: str) -> Attempt:
         self.running = True
         try:
             # To the job the application is what its worker opened, even if the code under test has opened it elsewhere.
             with mock.patch.object(self._app, "_rooms", self._rooms):
                 # A task of its own, as in a worker: a time limit cancels the task that it was begun in.
-                ending = await asyncio.create_task(run_job(self._engine, job, self._deadlines))
+                ending = await asyncio.create_task(run_job(self._engine, job, self._deadlines, queue))
         except asyncio.CancelledError:
             await finish_all(self._db, self._engine.registry, [Ending(job, "release")])
             raise

@@ -21,7 +21,7 @@ HANDLER_SECONDS = 10.0
 """What a handler may take beside the waiting it was asked for."""
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_QUIET = frozenset({"/healthz", "/readyz"})
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 log = structlog.get_logger()
 

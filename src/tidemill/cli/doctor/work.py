@@ -4,22 +4,37 @@ from __future__ import annotations
 
 from tidemill.cli.doctor.finding import Finding, error, ok, warn
 from tidemill.cli.doctor.statements import SQL
+from tidemill.cli.status.troubles import unserved
+from tidemill.engine.overview import Overview, ScheduleLine
+from tidemill.errors import DatabaseUnavailable
 from tidemill.postgres import Database, Record
+
+OVERLONG_S = 60.0
+"""What a job gets beyond twice its time-out: its own end has to be written, its handler may clean up."""
+KEYS_S = 30.0
+"""What looking through the unique keys may take."""
+MOST_KEYS = 1000
+MOST_PLANNED = 10
+"""Schedules in order that are told of: the next to fire."""
 
 _START = "start one: tidemill up, or tidemill worker"
 
 
-async def examine(db: Database) -> list[Finding]:
-    """Workers, leases, batches, logs and the schedule."""
+async def examine(db: Database, seen: Overview, *, overlong_s: float = OVERLONG_S) -> list[Finding]:
+    """Workers, queues, leases, keys, batches, logs and the schedule."""
     row = await db.fetchrow(SQL.work)
     assert row is not None  # noqa: S101 - a SELECT without FROM always has a row
     return [
         _workers(row),
+        _queues(seen),
+        _paused(seen),
         _leases(row),
+        await _overlong(db, overlong_s),
+        await _keys(db),
         _batches(row),
         _dead_jobs(row),
         await _open_logs(db),
-        *await _schedules(db, row["alive"]),
+        *await _schedules(db, seen),
     ]
 
 
@@ -40,6 +55,55 @@ def _leases(row: Record) -> Finding:
         text = f"{row['orphans']} jobs are held by processes that are gone"
         return error("leases", text, "any worker gives them back within seconds; " + _START)
     return ok("leases", "every running job has a living holder")
+
+
+def _queues(seen: Overview) -> Finding:
+    bare = unserved(seen)
+    if bare:
+        text = f"jobs wait in {', '.join(bare)}, which no living worker serves"
+        return error("queues", text, "start a worker with the --app that declares its jobs, or add it to --queue")
+    return ok("queues", "every queue in which jobs wait is served")
+
+
+def _paused(seen: Overview) -> Finding:
+    queues = [(f"queue {q.name}", q.paused_by, q.paused_at, q.name) for q in seen.queues if q.paused_at is not None]
+    kinds = [(f"kind {k.name}", k.paused_by, k.paused_at, f"{k.name} --kind") for k in seen.paused_kinds]
+    paused = [*queues, *kinds]
+    if paused:
+        what = ", ".join(f"{name} by {by} since {at:%Y-%m-%d %H:%M:%SZ}" for name, by, at, _ in paused)
+        return warn("paused", f"{what}: its jobs wait until it is resumed", f"tidemill queues resume {paused[0][3]}")
+    return ok("paused", "nothing is")
+
+
+async def _overlong(db: Database, grace_s: float) -> Finding:
+    rows = await db.fetch(SQL.overlong, grace_s)
+    if rows:
+        job = rows[0]
+        more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        text = (
+            f"job {job['id']} ({job['kind']}) on {job['host']}, process {job['pid']}, runs for {job['held']}, "
+            f"its time-out is {job['timeout']}{more}: a plain function that nothing can interrupt, "
+            "or an event loop that is blocked"
+        )
+        return warn("stuck jobs", text, f"tidemill jobs show {job['id']}; to take it away: kill -9 {job['pid']} there")
+    return ok("stuck jobs", "none runs for much longer than it may")
+
+
+async def _keys(db: Database) -> Finding:
+    try:
+        rows = await db.fetch(SQL.orphan_keys, MOST_KEYS, timeout=KEYS_S)
+    except DatabaseUnavailable:
+        text = f"they could not be looked through within {KEYS_S:g} s"
+        return warn("unique keys", text, "run doctor again when less waits")
+    if rows:
+        key = rows[0]
+        more = "at least " if len(rows) == MOST_KEYS else ""
+        text = (
+            f"{more}{len(rows)} are held by jobs that are nowhere, the first by job {key['job']} ({key['name']}): "
+            "no job can be enqueued under them"
+        )
+        return error("unique keys", text, f"{key['fix']}; and report it as a bug")
+    return ok("unique keys", "each is held by a job that lives")
 
 
 def _batches(row: Record) -> Finding:
@@ -67,21 +131,27 @@ async def _open_logs(db: Database) -> Finding:
     return ok("logs", "no row is open that nobody works on")
 
 
-async def _schedules(db: Database, alive: int) -> list[Finding]:
-    findings: list[Finding] = []
-    for row in await db.fetch(SQL.schedules):
-        name = f"schedule {row['name']}"
-        if row["error"]:
-            findings.append(error(name, row["error"], "correct its spec and restart the workers"))
-        elif row["paused_by"]:
-            findings.append(ok(name, f"stands aside for {row['paused_by']}"))
-        elif row["late"]:
+async def _schedules(db: Database, seen: Overview) -> list[Finding]:
+    alive = any(node.is_alive for node in seen.nodes)
+    findings = [_schedule(schedule, alive) for schedule in seen.schedules if schedule.state != "planned"]
+    planned = [schedule for schedule in seen.schedules if schedule.state == "planned"]
+    findings += [_schedule(schedule, alive) for schedule in planned[:MOST_PLANNED]]
+    if findings:
+        return findings
+    if await db.fetchval(SQL.schedules):
+        return [ok("schedule", "none fires by itself")]
+    return [warn("schedule", "no schedule is declared yet", "the first worker declares it: tidemill up")]
+
+
+def _schedule(schedule: ScheduleLine, alive: bool) -> Finding:
+    name = f"schedule {schedule.name}"
+    match schedule.state:
+        case "broken":
+            return error(name, schedule.note or "", "correct its spec and restart the workers")
+        case "late":
             fix = "look at the workers' logs" if alive else _START
-            findings.append(error(name, f"was due at {row['next_at']:%Y-%m-%d %H:%M:%SZ} and has not fired", fix))
-        elif row["next_at"] is None:
-            findings.append(ok(name, "fires no more by itself"))
-        else:
-            findings.append(ok(name, f"fires next at {row['next_at']:%Y-%m-%d %H:%M:%SZ}"))
-    if not findings:
-        findings.append(warn("schedule", "no schedule is declared yet", "the first worker declares it: tidemill up"))
-    return findings
+            return error(name, f"was due at {schedule.next_at:%Y-%m-%d %H:%M:%SZ} and has not fired", fix)
+        case "paused":
+            return ok(name, f"stands aside for {schedule.note}")
+        case "planned":
+            return ok(name, f"fires next at {schedule.next_at:%Y-%m-%d %H:%M:%SZ}")

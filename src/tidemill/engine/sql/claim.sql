@@ -3,10 +3,9 @@
 -- stopped, and each gives a share as large as its weight. Nothing is kept for it, so an enqueuer's open transaction holds up nobody.
 -- Jobs under a limit, or of a paused kind, are moved aside into lanes below zero (see claim_limited), which this never scans.
 -- Index: job_ready_claim (queue, lane, rank, id), one probe a lane, then a plain forward scan that stops at the lane's share.
--- kind + 0: where the statistics know a single kind, "kind <> all" would count as almost never true, and the planner would read and
--- sort whole lanes rather than stop (measured: 102,000 buffers a claim instead of 4,500, at 100,000 jobs).
 -- Fence: draws one token for the statement; (id, token, node) guards all that follows. Parameters: queue, node, most jobs, most lanes,
--- the lane after which to begin (-1: at the first), what the first lane is owed of its weight (0: all of it).
+-- the lane after which to begin (-1: at the first), what the first lane is owed of its weight (0: all of it), whether to tell
+-- how long each job waited.
 -- Answers a row a job. lane_after and owed say where to go on; more, that a lane had at least its share or that there may be lanes
 -- beyond; limited, that there are jobs for claim_limited.
 with recursive ahead (lane, n) as (
@@ -55,9 +54,10 @@ with recursive ahead (lane, n) as (
   delete from tidemill.job_ready where ctid = any (array(select place from pick)) returning *
 ), aside as (
   insert into tidemill.job_ready
-    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace)
+    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace, ready_at)
   select g.id, g.queue, tidemill.limited_lane(g.queue, g.kind, g.tenant, tidemill.counted(g.kind, g.args)), g.rank, g.kind, g.priority,
-    g.attempt, g.crashes, g.max_attempts, g.tenant, g.batch, g.key, g.enqueued_at, g.args, g.trace
+    g.attempt, g.crashes, g.max_attempts, g.tenant, g.batch, g.key, g.enqueued_at, g.args, g.trace,
+    g.ready_at
   from gone g
   where (select count(*) from bounds) > 0 and exists (
     select from bounds b where (b.kind is null or b.kind = g.kind) and (b.tenant is null or b.tenant = g.tenant)
@@ -68,14 +68,15 @@ with recursive ahead (lane, n) as (
 ), held as (
   insert into tidemill.job_lease
     (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace,
-     token, node, claimed_at)
+     ready_at, token, node, claimed_at)
   select id, queue, lane, rank, kind, priority, attempt + 1, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace,
-    (select nextval('tidemill.lease_token')), $2, clock_timestamp()
+    ready_at, (select nextval('tidemill.lease_token')), $2, clock_timestamp()
   from gone g
   where (select count(*) from bounds) = 0 or not exists (
     select from bounds b where (b.kind is null or b.kind = g.kind) and (b.tenant is null or b.tenant = g.tenant)
       and (b.per <> 'tenant' or g.tenant is not null))
-  returning id, token, node, kind, attempt, crashes, max_attempts, tenant, batch, args, rank, trace, ctid as place, lane
+  returning id, token, node, kind, attempt, crashes, max_attempts, tenant, batch, args, rank, trace, ctid as place, lane,
+    case when $7::bool then extract(epoch from claimed_at - coalesce(ready_at, enqueued_at))::float8 end as waited_s
 )
 select held.*, scanned.lane_after, scanned.owed, scanned.more, scanned.limited
 from held right join (

@@ -35,9 +35,9 @@ with asked as (
   from freed where outcome in ('retry', 'snooze')
 ), back as (
   insert into tidemill.job_ready
-    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace)
+    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace, ready_at)
   select id, queue, tidemill.lane_of(tenant), rank, kind, priority, attempt - 1, case outcome when 'crashed' then crashes + 1 else crashes end,
-    max_attempts, tenant, batch, key, enqueued_at, args, trace
+    max_attempts, tenant, batch, key, enqueued_at, args, trace, (select tidemill.now())
   from freed where outcome in ('release', 'crashed')
   returning queue
 ), unlocked as (

@@ -13,8 +13,9 @@ with beat as (
   returning *
 ), ready as (
   insert into tidemill.job_ready
-    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace)
-  select id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace from due
+    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace, ready_at)
+  select id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace, run_at
+  from due
   returning queue
 ), woken as materialized (
   select pg_notify('tidemill_job', queue::text) from (select distinct queue from ready) q

@@ -150,7 +150,7 @@ comment on function tidemill.is_limited(int, int, uuid) is 'Whether a job is to 
 create or replace function tidemill.claim_limited(p_queue int, p_node bigint, p_most int)
 returns table (
   id bigint, token bigint, node bigint, kind int, attempt smallint, crashes smallint, max_attempts smallint, tenant uuid, batch uuid,
-  args jsonb, rank bigint, trace text, place tid, lane bigint, more boolean, wait_s double precision)
+  args jsonb, rank bigint, trace text, place tid, lane bigint, waited_s double precision, more boolean, wait_s double precision)
 language plpgsql set search_path = '' as $$
 -- Exact because every statement here that counts begins after the limits' rows were locked, and so sees all that others gave out
 -- under them. Locks, in this order: the table of leases (against relane), limits, kinds (share), flow. Of two claims that want the
@@ -256,14 +256,14 @@ begin
       ), held as (
         insert into tidemill.job_lease as l
           (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args,
-           trace, token, node, claimed_at)
+           trace, ready_at, token, node, claimed_at)
         select g.id, g.queue, g.lane, g.rank, g.kind, g.priority, g.attempt + 1, g.crashes, g.max_attempts, g.tenant, g.batch, g.key,
-          g.enqueued_at, g.args, g.trace, v_token, p_node, clock_timestamp()
+          g.enqueued_at, g.args, g.trace, g.ready_at, v_token, p_node, clock_timestamp()
         from gone g
         returning l.*, l.ctid as place
       )
       select h.id, h.token, h.node, h.kind, h.attempt, h.crashes, h.max_attempts, h.tenant, h.batch, h.args, h.rank, h.trace, h.place, h.lane,
-        false, null::float8
+        extract(epoch from h.claimed_at - coalesce(h.ready_at, h.enqueued_at))::float8, false, null::float8
       from held h;
       get diagnostics got = row_count;
       taken := taken + got;
@@ -311,7 +311,7 @@ begin
     and not exists (select from tidemill.flow w where w.parked_by = t.key and w.parked_until is not null);
 
   return query select null::bigint, null::bigint, null::bigint, null::int, null::smallint, null::smallint, null::smallint, null::uuid,
-    null::uuid, null::jsonb, null::bigint, null::text, null::tid, null::bigint,
+    null::uuid, null::jsonb, null::bigint, null::text, null::tid, null::bigint, null::float8,
     exists (select from tidemill.flow where queue = p_queue and parked_by is null)
       or exists (select from tidemill.flow_wake where queue = p_queue),
     (select extract(epoch from min(parked_until) - clock)::float8 from tidemill.flow where queue = p_queue and parked_until is not null);

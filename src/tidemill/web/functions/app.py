@@ -23,6 +23,7 @@ from tidemill.web.functions.scheduled import ScheduledSync
 from tidemill.web.health import Readiness, healthz
 from tidemill.web.jwks import Jwks
 from tidemill.web.jwt import SharedSecret, Verifier
+from tidemill.web.metrics import FleetFigures, Metrics
 from tidemill.web.serving import serving
 
 __all__ = ["build_functions", "serve"]
@@ -31,7 +32,7 @@ log = structlog.get_logger()
 
 
 def build_functions(settings: Settings, db: Database, sync: SyncDoor) -> web.Application:
-    """The application: scheduled and manual syncs below ``/functions/v1``, ``/healthz`` and ``/readyz``.
+    """The application: scheduled and manual syncs below ``/functions/v1``, ``/healthz``, ``/readyz``, ``/metrics``.
 
     Raises:
         ConfigurationError: CRON_SECRET is missing or too short, the keys for user tokens are unfit or given twice, or
@@ -51,6 +52,7 @@ def build_functions(settings: Settings, db: Database, sync: SyncDoor) -> web.App
     app.router.add_get("/functions/v1/runs/{id}", RunStates(secret, db, runs, verifier).get)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", Readiness(db, runs.stopping).readyz)
+    app.router.add_get("/metrics", Metrics(FleetFigures(db).read, settings).get)
 
     app.on_response_prepare.extend([seal_headers, cors.seal])
     app.on_shutdown.append(runs.stop)

@@ -1,2 +1,2 @@
 -- Called by: doctor. Index: none; one row. Parameters: none.
-select "offset", clock_timestamp() as real_now from tidemill.clock
+select "offset" from tidemill.clock

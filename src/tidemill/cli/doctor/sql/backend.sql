@@ -1,0 +1,2 @@
+-- Called by: doctor. Parameters: none.
+select pg_backend_pid()

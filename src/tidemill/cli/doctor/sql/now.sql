@@ -1,0 +1,2 @@
+-- Called by: doctor. Parameters: none.
+select clock_timestamp()
