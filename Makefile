@@ -34,7 +34,7 @@ bench-sync: $(READY) ## measure the sync against a bare HTTP loop and the one-by
 bench-engine: $(READY) ## measure the job engine against its limit and its peers; QUICK=1 only sees that it runs
 	$(BIN)/python -m benchmarks.engine $(if $(filter-out 0,$(QUICK)),--quick)
 
-chaos: $(READY) ## the long fault runs: processes killed and stopped, Postgres restarted
+chaos: $(READY) ## the long fault runs: processes, network and Postgres fail, ten minutes of all at once among them
 	scripts/debian-packages
 	$(BIN)/pytest -m chaos
 
