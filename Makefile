@@ -43,7 +43,7 @@ bench-not-due: $(READY) ## claims beside a million delayed and a million ended j
 soak: $(READY) ## an hour of 500 jobs a second beside a long transaction, with a picture; MINUTES=5 is a short one
 	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),60) $(if $(filter-out 0,$(QUICK)),--quick)
 
-chaos: $(READY) ## the long fault runs: processes killed and stopped, Postgres restarted
+chaos: $(READY) ## the long fault runs: processes, network and Postgres fail, ten minutes of all at once among them
 	scripts/debian-packages
 	$(BIN)/pytest -m chaos
 

@@ -15,6 +15,7 @@ from tests.chaos.conftest import KeptServer
 from tests.chaos.ledger_process import LEASE_S
 from tests.chaos.processes import CONTINUE, STOP, Process, until
 from tests.postgres.proxy import Proxy, Where
+from tidemill.postgres import Database
 
 WORKERS = 3
 DOORS = ("engine", "control", "listen")
@@ -162,17 +163,18 @@ class Crew:
         else:
             await proxy.cut()
 
-    async def well(self) -> list[int]:
-        """Wait until every worker hears notifications; the nodes they are."""
-        nodes: list[int] = []
+    async def well(self, db: Database) -> None:
+        """Wait until every worker hears notifications, and is a node that is alive."""
         for worker in self._workers:
             await worker.until_said("ready")
 
-            async def hears(worker: Process = worker) -> int | None:
+            async def is_well(worker: Process = worker) -> bool:
                 told = len(worker.said("state"))
                 worker.signal(signal.SIGUSR1)
-                states = await worker.until_said("state", told + 1)
-                return states[-1]["node"] if states[-1]["hears"] else None
+                state = (await worker.until_said("state", told + 1))[-1]
+                return state["hears"] and await db.fetchval(
+                    "select exists (select from tidemill.node where id = $1 and expires_at > clock_timestamp())",
+                    state["node"],
+                )
 
-            nodes.append(cast(int, await until(hears, what="a listener that hears", pause=0.2)))
-        return nodes
+            await until(is_well, what="a worker that hears and is alive", pause=0.2)

@@ -24,6 +24,8 @@ SAFETY = 0.9
 """Share of the lease's time after which handlers are stopped; the rest is for stopping them."""
 ANSWER = 0.25
 """Share of the lease's time within which a beat must be answered, connecting included."""
+LEAST_ANSWER_S = 1.0
+"""However short the lease: a busy machine may take that long."""
 REGISTER_S = 10.0
 """Seconds within which a new incarnation must be in the database: it has nothing to lose yet."""
 MOST_PROMOTED = 2000
@@ -78,7 +80,7 @@ class Node:
             DatabaseUnavailable: also when there is no answer in time; the next beat connects anew.
         """
         started = asyncio.get_running_loop().time()
-        row = await self._ask(self.ttl * ANSWER, SQL.upkeep, self.id, self.ttl, MOST_PROMOTED)
+        row = await self._ask(max(LEAST_ANSWER_S, self.ttl * ANSWER), SQL.upkeep, self.id, self.ttl, MOST_PROMOTED)
         if row["alive"]:
             self.safe_until = started + self.ttl * SAFETY
         return Beat(
