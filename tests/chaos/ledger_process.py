@@ -1,51 +1,65 @@
-"""A worker whose jobs write what they do into a ledger: ``python -m tests.chaos.ledger_process``."""
+"""A worker for the ledger, behind three doors that may fail apart: ``python -m tests.chaos.ledger_process``."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import random
-from typing import Any
+import signal
 
 import structlog
 
+from tests.chaos.ledger import registry
 from tidemill import logging
-from tidemill.engine import Context, Engine, Kind, Registry, Worker
+from tidemill.engine import Engine, Worker
+from tidemill.errors import DatabaseUnavailable
 from tidemill.postgres import Database, Listener
 
-KIND = "chaos.ledger"
-PHASES = 3
-TABLE = "create table public.chaos_ledger (job bigint not null, phase int not null, attempt int not null)"
-"""Nothing in it forbids that a phase of a job is written twice: only the fence does."""
 LEASE_S = 2.0
+ANSWER_S = 4.0
+"""For any statement: the product waits longer, and the test has not the time."""
+
+_log = structlog.get_logger("tests")
 
 
-async def write(ctx: Context, args: dict[str, Any]) -> None:
-    for phase in range(PHASES):
-        async with ctx.transaction() as conn:
-            done = await conn.fetchval(
-                "select exists (select from chaos_ledger where job = $1 and phase = $2)", ctx.job.id, phase
-            )
-            await asyncio.sleep(random.uniform(0, 0.02))
-            if not done:
-                attempt = ctx.job.attempt + ctx.job.crashes
-                await conn.execute("insert into chaos_ledger values ($1, $2, $3)", ctx.job.id, phase, attempt)
-        await asyncio.sleep(random.uniform(0, 0.02))
+async def work() -> None:
+    engine_url, control_url, listen_url = (os.environ[f"CHAOS_{door}_URL"] for door in ("ENGINE", "CONTROL", "LISTEN"))
+    async with (
+        await Database.open(engine_url, command_timeout=ANSWER_S) as db,
+        await Database.open(control_url, max_size=4, command_timeout=ANSWER_S) as control,
+    ):
+        listener = Listener(listen_url, deadline=2.0)
+        worker = Worker(Engine(db, registry()), control, queues={"default": 8}, listener=listener, lease_ttl=LEASE_S)
 
+        def tell() -> None:
+            _log.info("state", hears=listener.healthy, node=worker.node.id, lost=worker.lost)
 
-async def work(url: str) -> None:
-    registry = Registry()
-    registry.add(Kind(KIND, write))
-    async with await Database.open(url) as db, await Database.open(url, max_size=4) as control:
-        worker = Worker(Engine(db, registry), control, queues={"default": 8}, listener=Listener(url), lease_ttl=LEASE_S)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, tell)
         running = asyncio.create_task(worker.run())
         started = asyncio.create_task(worker.started.wait())
         await asyncio.wait([running, started], return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
-            structlog.get_logger("tests").info("ready", pid=os.getpid())
-        await running
+        started.cancel()
+        if running.done():
+            return await running
+        _log.info("ready", pid=os.getpid())
+        try:
+            await running
+        except DatabaseUnavailable as e:
+            raise RuntimeError("an outage ended the worker") from e
+
+
+async def supervised() -> None:
+    """Try again when the database is away at the start, as any supervisor would; once begun, nothing may end it."""
+    while True:
+        try:
+            await work()
+        except DatabaseUnavailable as e:
+            _log.info("no_start", error=str(e))
+            await asyncio.sleep(0.2)
+        else:
+            return
 
 
 if __name__ == "__main__":
     logging.configure("json")
-    asyncio.run(work(os.environ["CHAOS_DATABASE_URL"]))
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is a worker to tell of
+    asyncio.run(supervised())

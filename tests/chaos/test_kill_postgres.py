@@ -7,18 +7,16 @@ import contextlib
 import os
 import random
 import signal
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from tests.chaos.conftest import made
+from tests.chaos.conftest import KeptServer, made
 from tests.chaos.processes import until
 from tests.chaos.world import SLOT, History, World, trigger
 from tidemill.errors import DatabaseUnavailable
-from tidemill.postgres import Database, embedded
+from tidemill.postgres import Database
 
 FEW = ("postmaster", "backends")
 ALL = ("postmaster",) * 10 + ("backends",) * 3
@@ -33,24 +31,13 @@ class Embedded:
     """A server that loses nothing it has committed, and a world on it."""
 
     world: World
-    server: embedded.EmbeddedServer
-
-    @property
-    def postmaster(self) -> int:
-        return int((self.server.place / "data" / "postmaster.pid").read_text().splitlines()[0])
+    server: KeptServer
 
 
 @pytest.fixture(scope="module")
-def durable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
-    with tempfile.TemporaryDirectory(prefix="tidemill-chaos-", ignore_cleanup_errors=True) as directory:
-        Path(directory).chmod(0o711)  # the account that the server runs as when root runs the tests must reach it
-        server = embedded.attach(Path(directory) / ".tidemill", durable=True)
-        try:
-            for world in made(server.url, tmp_path_factory.mktemp("chaos-postgres")):
-                yield Embedded(world, server)
-        finally:
-            server.release()
-            server.wait_until_stopped()
+def durable(kept_server: KeptServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    for world in made(kept_server.url, tmp_path_factory.mktemp("chaos-postgres")):
+        yield Embedded(world, kept_server)
 
 
 @pytest.mark.parametrize(("n", "victim"), KILLS)
@@ -81,9 +68,12 @@ async def test_a_run_whose_postgres_is_killed_ends_as_an_undisturbed_one(
 
 async def _kill(durable: Embedded, db: Database, victim: str) -> None:
     backends = await db.fetch("select pid from pg_stat_activity where datname = current_database()")
-    for pid in [durable.postmaster] if victim == "postmaster" else [row["pid"] for row in backends]:
+    if victim == "postmaster":
+        durable.server.kill()
+        return
+    for row in backends:
         with contextlib.suppress(ProcessLookupError):  # a backend that has just left
-            os.kill(pid, signal.SIGKILL)
+            os.kill(row["pid"], signal.SIGKILL)
 
 
 async def _serves_again(db: Database) -> None:

@@ -16,15 +16,21 @@ PATIENCE = 30.0
 
 @asynccontextmanager
 async def working(
-    db: Database, *kinds: Kind, concurrency: int = 10, lease_ttl: float = 15.0, grace: float = 5.0, **options: Any
+    db: Database,
+    *kinds: Kind,
+    concurrency: int = 10,
+    lease_ttl: float = 15.0,
+    grace: float = 5.0,
+    answer: float = 15.0,
+    **options: Any,
 ) -> AsyncGenerator[tuple[Engine, Worker]]:
-    """An engine with one worker that runs until the block ends."""
+    """An engine with one worker that runs until the block ends; ``answer``: seconds that a claim or finish may take."""
     registry = Registry()
     for kind in kinds:
         registry.add(kind)
     engine = Engine(db, registry)
     listener = Listener(db.url)
-    control = await Database.open(db.url, max_size=4, name="control")
+    control = await Database.open(db.url, max_size=4, name="control", command_timeout=answer)
     queues = dict.fromkeys(registry.queues, concurrency)
     worker = Worker(engine, control, queues=queues, listener=listener, lease_ttl=lease_ttl, grace=grace, **options)
     task = asyncio.create_task(worker.run())

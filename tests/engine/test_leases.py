@@ -30,7 +30,7 @@ async def claimed(db: Database, *, ttl: float = 60.0, on_orphan: Any = None) -> 
 
 async def claim(engine: Engine, ttl: float = 60.0) -> Job:
     node = await engine.db.fetchval(SQL.node_register, "test", 1, ttl)
-    [row] = await engine.db.fetch(SQL.claim, engine.names.queue("default"), node, 10, 64, -1)
+    [row] = await engine.db.fetch(SQL.claim, engine.names.queue("default"), node, 10, 64, -1, 0)
     return Job(
         row["id"],
         row["token"],

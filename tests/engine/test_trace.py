@@ -39,7 +39,7 @@ async def claimed(engine: Engine, node: int | None = None) -> list[Job]:
     """Everything that is ready, held by ``node`` (a live one unless given)."""
     node = node or await engine.db.fetchval(SQL.node_register, "host", 1, 60.0)
     async with engine.db.connection() as conn:
-        rows = await conn.fetch(SQL.claim, engine.names.queue("default"), node, 10, 64, -1)
+        rows = await conn.fetch(SQL.claim, engine.names.queue("default"), node, 10, 64, -1, 0)
         return await jobs_of(engine, conn, [row for row in rows if row["id"] is not None])
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from typing import Any
 
 import asyncpg
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from tests.conftest import with_database
 from tests.postgres.proxy import Proxy
 from tidemill.errors import ConfigurationError, DatabaseUnavailable
-from tidemill.postgres import Connection, Database, connect
+from tidemill.postgres import Connection, Database, connect, pool
 
 NOBODY_LISTENS = "postgresql://postgres@127.0.0.1:1/postgres"
 
@@ -160,3 +162,60 @@ async def test_a_silent_server_does_not_hold_a_caller_for_ever(database_url: str
         with pytest.raises(DatabaseUnavailable):
             await db.fetchval("select 1")
         proxy.pass_on()
+
+
+async def test_after_one_silent_statement_the_other_idle_connections_are_replaced_before_their_use(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pool, "GOODBYE_S", 0.2)
+    async with Proxy(database_url) as proxy, await Database.open(proxy.url, command_timeout=1.0) as db:
+        barrier = asyncio.Barrier(5)
+
+        async def pid() -> int:
+            async with db.connection() as conn:
+                await barrier.wait()
+                return await conn.fetchval("select pg_backend_pid()")
+
+        silenced = set(await asyncio.gather(*(pid() for _ in range(5))))
+        proxy.silence()
+        proxy.heal()
+        with pytest.raises(DatabaseUnavailable, match="did not answer in time"):
+            await db.fetchval("select 1")
+        fresh = set(await asyncio.gather(*(pid() for _ in range(5))))
+        assert len(fresh) == 5
+        assert not fresh & silenced
+
+
+async def test_a_transaction_on_a_silent_connection_tells_what_its_body_ran_into(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pool, "GOODBYE_S", 0.2)
+    async with Proxy(database_url) as proxy, await Database.open(proxy.url) as db:
+        with pytest.raises(ZeroDivisionError):
+            async with db.transaction() as conn:
+                assert await conn.fetchval("select 1") == 1
+                proxy.silence()
+                raise ZeroDivisionError
+        proxy.heal()
+        assert await db.fetchval("select 1") == 1
+
+
+async def test_both_ends_of_a_connection_look_after_the_other(db: Database):
+    async with db.connection() as conn:
+        rows = await conn.fetch(
+            "select name, setting::int from pg_settings where name like 'tcp_%' or name like 'client_connection_%'"
+        )
+        assert {row["name"]: row["setting"] for row in rows} == {
+            "client_connection_check_interval": 5000,
+            "tcp_keepalives_count": 3,
+            "tcp_keepalives_idle": 10,
+            "tcp_keepalives_interval": 5,
+            "tcp_user_timeout": 30000,
+        }
+    ours = await asyncpg.connect(db.url)
+    before = ours._transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    await ours.close()
+    opened: Any = await connect(db.url)
+    sock = opened._transport.get_extra_info("socket")
+    assert (before, sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) == (0, 1)
+    await opened.close()

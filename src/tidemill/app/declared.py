@@ -14,7 +14,6 @@ from tidemill.connectors import Limits as CallLimits
 from tidemill.engine import Backoff, KeyHeld, Kind, NewJob, Registry, Schedule
 from tidemill.engine.chain import enqueue_batch, enqueue_chain
 from tidemill.engine.function import kind_of
-from tidemill.engine.kind import Limits
 from tidemill.errors import ConfigurationError, InvalidInput
 from tidemill.settings import Settings
 
@@ -30,7 +29,8 @@ class JobOptions(TypedDict, total=False):
     ``name`` is stored with every job: module and qualified name unless given. ``queue`` it waits in. ``priority``:
     higher first. ``max_attempts``: errors after which it is dead. ``backoff`` between attempts. ``timeout``: seconds
     of one attempt. ``unique``: makes the key that one live job may hold, of its arguments; True takes all of them.
-    ``tenant``: makes the tenant of the arguments. ``concurrency``, ``rate`` (``"100/m"``): bounds over the fleet.
+    ``tenant``: makes the tenant of the arguments. ``concurrency``: jobs that run at a time in the whole fleet, or
+    ``{"all": 50, "tenant": 5, "args.account": 1}``; ``rate``: jobs that begin, ``"100/m"`` or such a mapping.
     ``processes``: a plain function runs in a child process instead of a thread.
     """
 
@@ -42,8 +42,8 @@ class JobOptions(TypedDict, total=False):
     timeout: float
     unique: Callable[[Any], str] | bool
     tenant: Callable[[Any], UUID | None]
-    concurrency: int
-    rate: str
+    concurrency: int | Mapping[str, int]
+    rate: str | Mapping[str, str]
     processes: bool
 
 
@@ -117,8 +117,7 @@ class Tidemill:
             if self._rooms is not None:
                 raise ConfigurationError("jobs are declared before the application is opened")
             rules: dict[str, Any] = dict(options)
-            limits = Limits.parse(rules.pop("concurrency", None), rules.pop("rate", None))
-            kind = kind_of(function, limits=limits, **rules)
+            kind = kind_of(function, **rules)
             self._registry.add(kind)
             self._kind_of[function] = kind
             return function
@@ -213,9 +212,6 @@ class Tidemill:
 
         The application is opened for it, unless it is open. ``tidemill worker --app module:app`` does the same with
         signals, several processes and the built-in syncs.
-
-        Raises:
-            ConfigurationError: when a job is declared with a limit that the engine cannot hold.
         """
         async with AsyncExitStack() as stack:
             rooms = self._rooms or await stack.enter_async_context(self.open())

@@ -26,6 +26,9 @@ SMALL_JOBS = 10
 CONNECTIONS = 20
 """For the handlers of one process, opened as they are needed. Fewer than there are jobs side by side: no handler keeps
 one while it waits for anything but Postgres."""
+CONTROL_TIMEOUT_S = 15.0
+"""Seconds that a claim or a finish may take. They take milliseconds: one that does not come back is tried again on
+another connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +128,6 @@ class Rooms:
         for schedule in self._declared:
             await self.schedules.declare(schedule)
 
-    def check_worker(self) -> None:
-        """Make sure that a worker would run these kinds.
-
-        Raises:
-            ConfigurationError: when a kind is declared with a limit that the engine cannot hold.
-        """
-        for kind in self.engine.registry:
-            if kind.limits is not None:
-                raise ConfigurationError(
-                    f"job {kind.name!r} declares concurrency or rate, which this version cannot hold over a fleet; "
-                    "leave them out, or give the job a queue of its own and bound that"
-                )
-
     @asynccontextmanager
     async def worker(
         self, *, queues: Mapping[str, int] | None = None, accounts_at_once: int | None = None
@@ -149,11 +139,9 @@ class Rooms:
             accounts_at_once: accounts that are synced side by side; None takes what the settings say.
 
         Raises:
-            ConfigurationError: when a kind is declared with a limit that the engine cannot hold.
             InvalidInput: when no kind uses one of the queues.
         """
         settings = self.settings
-        self.check_worker()
         every = dict.fromkeys(self.engine.registry.queues, SMALL_JOBS)
         if self._above is not None:
             every[QUEUE] = accounts_at_once or settings.sync_accounts_at_once
@@ -164,7 +152,13 @@ class Rooms:
                 raise InvalidInput("queues", f"{queue}: {most!r} is no number of jobs from 1 on")
         async with AsyncExitStack() as stack:
             control = await stack.enter_async_context(
-                await Database.open(self.url, max_size=4, name="tidemill-control", pooled=settings.pooled)
+                await Database.open(
+                    self.url,
+                    max_size=4,
+                    name="tidemill-control",
+                    pooled=settings.pooled,
+                    command_timeout=CONTROL_TIMEOUT_S,
+                )
             )
             listener: Listener | None = None
             if settings.listen_url or not settings.pooled:

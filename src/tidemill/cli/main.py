@@ -23,6 +23,7 @@ COMMANDS = (
     "demo",
     "doctor",
     "jobs",
+    "limits",
     "logs",
     "migrate",
     "queues",

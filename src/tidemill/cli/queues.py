@@ -21,6 +21,7 @@ from tidemill.engine.queues import (
     paused_kinds,
     resume_kind,
     resume_queue,
+    scale_queue,
 )
 from tidemill.settings import Settings
 
@@ -57,7 +58,7 @@ async def _list(settings: Settings) -> tuple[list[QueueLine], list[PausedKind]]:
 
 def _print_queues(found: list[QueueLine]) -> None:
     print_rows(
-        ("queue", "ready", "oldest", "delayed", "running", "dead", "paused by", "since"),
+        ("queue", "ready", "oldest", "delayed", "running", "dead", "a process", "paused by", "since"),
         (
             (
                 q.name,
@@ -66,12 +67,13 @@ def _print_queues(found: list[QueueLine]) -> None:
                 q.delayed,
                 q.running,
                 q.dead,
+                q.per_process,
                 q.paused_by,
                 q.paused_at,
             )
             for q in found
         ),
-        right=("ready", "oldest", "delayed", "running", "dead"),
+        right=("ready", "oldest", "delayed", "running", "dead", "a process"),
         whole=True,
     )
 
@@ -123,6 +125,34 @@ def resume(options: Options, name: str, of_kind: bool, as_json: bool) -> int:
 async def _resume(settings: Settings, name: str, of_kind: bool) -> None:
     async with open_database(settings) as db:
         await (resume_kind if of_kind else resume_queue)(db, name)
+
+
+@queues.command(epilog="Example: tidemill queues scale default 50")
+@click.argument("name")
+@click.argument("per_process", metavar="N|reset")
+@json_option
+@pass_options
+def scale(options: Options, name: str, per_process: str, as_json: bool) -> int:
+    """Have every worker process run N jobs of a queue side by side; reset goes back to what each was started with.
+
+    Heeded within a second. A bound over all processes is a limit: tidemill limits set N --queue NAME
+    """
+    if per_process != "reset" and not per_process.isdecimal():
+        raise click.BadParameter(f"{per_process!r} is neither a number nor reset", param_hint="N")
+    wanted = None if per_process == "reset" else int(per_process)
+    run_async(_scale(options.existing(), name, wanted))
+    if as_json:
+        print_json({"name": name, "per_process": wanted})
+    elif wanted is None:
+        say(f"Queue {name} runs as many jobs in each process as it was started with.")
+    else:
+        say(f"Queue {name} runs {wanted} jobs at a time in each process.")
+    return Exit.OK
+
+
+async def _scale(settings: Settings, name: str, per_process: int | None) -> None:
+    async with open_database(settings) as db:
+        await scale_queue(db, name, per_process)
 
 
 def _what(name: str, of_kind: bool) -> str:

@@ -116,7 +116,6 @@ async def _many(
         async with database_url(settings):  # kept for the children: an embedded server outlives a restart of all
             # What a child would fail of, this process fails of first, in one place.
             async with app.open(syncs=wanted.syncs, name="tidemill fleet") as rooms:
-                rooms.check_worker()
                 if declare:
                     await rooms.declare_schedules()
             return await _run_fleet(options, stop, processes, arguments)

@@ -80,6 +80,10 @@ class Arguments:
         except msgspec.ValidationError as e:
             raise _told(e) from None
 
+    def may_hold(self, name: str) -> bool:
+        """Whether stored arguments may have the top-level field ``name``."""
+        return self._known is None or name in self._known
+
     def digest(self, packed: Mapping[str, Any]) -> str:
         """A short key for equal arguments, whatever their order; what the engine adds does not count."""
         own = {name: value for name, value in packed.items() if name not in ADDED}

@@ -41,11 +41,11 @@ async def finish(conn: Connection, endings: Sequence[Ending]) -> set[int]:
     held = await _finish_in_place(conn, endings)
     if missing := [e for e in endings if e.job.id not in held]:
         rows = await conn.fetch(SQL.places, [e.job.id for e in missing])
-        places = {row["id"]: row["place"] for row in rows}
+        places = {row["id"]: (row["place"], row["lane"]) for row in rows}
         moved = [
-            replace(e, job=replace(e.job, place=places[e.job.id]))
+            replace(e, job=replace(e.job, place=places[e.job.id][0], lane=places[e.job.id][1]))
             for e in missing
-            if places.get(e.job.id, e.job.place) != e.job.place
+            if e.job.id in places and places[e.job.id][0] != e.job.place
         ]
         if moved:
             held |= await _finish_in_place(conn, moved)
@@ -53,6 +53,16 @@ async def finish(conn: Connection, endings: Sequence[Ending]) -> set[int]:
 
 
 async def _finish_in_place(conn: Connection, endings: Sequence[Ending]) -> set[int]:
+    limited = [e.job for e in endings if e.job.lane < 0]
+    if limited:
+        await conn.execute(SQL.hold_limits, sorted({job.lane for job in limited}))
+    held = await _record(conn, endings)
+    if freed := [job.lane for job in limited if job.id in held]:
+        await conn.execute(SQL.open_lanes, freed)
+    return held
+
+
+async def _record(conn: Connection, endings: Sequence[Ending]) -> set[int]:
     rows = await conn.fetch(
         SQL.finish,
         [e.job.id for e in endings],
@@ -71,7 +81,8 @@ async def _finish_in_place(conn: Connection, endings: Sequence[Ending]) -> set[i
 
 def is_plain(e: Ending) -> bool:
     """Whether :func:`finish_done` can record it: most endings are."""
-    return e.outcome == "done" and e.result is None and e.job.batch is None and e.job.place is not None
+    job = e.job
+    return e.outcome == "done" and e.result is None and job.batch is None and job.place is not None and job.lane >= 0
 
 
 async def finish_done(db: Database, endings: Sequence[Ending]) -> set[int]:
@@ -98,6 +109,19 @@ async def finish_all(db: Database, registry: Registry, endings: Sequence[Ending]
         return held
 
     return await db.retrying(work)
+
+
+async def find_written(db: Database, endings: Sequence[Ending]) -> set[int]:
+    """The ids of those that an earlier call recorded, whose answer did not arrive."""
+    rows = await db.fetch(
+        SQL.finish_written,
+        [e.job.id for e in endings],
+        [e.job.attempt for e in endings],
+        [e.job.crashes for e in endings],
+        [e.job.node for e in endings],
+        [e.outcome for e in endings],
+    )
+    return {row["id"] for row in rows}
 
 
 async def tell_owners(conn: Connection, registry: Registry, endings: Sequence[Ending]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import structlog
 
-from tidemill.engine.finish import Ending, finish_all, finish_done, is_plain
+from tidemill.engine.finish import Ending, find_written, finish_all, finish_done, is_plain
 from tidemill.engine.kind import Registry
 from tidemill.errors import DatabaseUnavailable
 from tidemill.postgres import Database
@@ -25,17 +25,22 @@ class Finisher:
         self._registry = registry
         self._on_lost = on_lost
         self._pending: list[Ending] = []
-        self.unwritten: set[int] = set()
-        """Jobs whose ending is not, or not known to be, in the database yet."""
+        self._flushing: list[Ending] = []
+        self._doubtful: set[tuple[int, int]] = set()
+        """Jobs and tokens whose ending was sent and not answered."""
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._log = structlog.get_logger("tidemill.engine")
 
+    @property
+    def unwritten(self) -> set[int]:
+        """Jobs whose ending is not, or not known to be, in the database yet."""
+        return {e.job.id for e in (*self._pending, *self._flushing)}
+
     def add(self, ending: Ending) -> None:
         """Queue an ending for the next flush."""
         self._pending.append(ending)
-        self.unwritten.add(ending.job.id)
         self._idle.clear()
         self._wake.set()
 
@@ -49,27 +54,41 @@ class Finisher:
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
-                # A flush is of one sort, and one transaction: of two, one could be repeated that had been written, and
-                # look lost. The oldest ending says which sort, so that neither waits for ever.
+                # A flush is of one sort, and one transaction. The oldest ending says which sort, so that neither waits
+                # for ever. Answers name jobs, so of two endings of one (it was lost and claimed again) the older goes.
                 plain = is_plain(self._pending[0])
-                batch = [e for e in self._pending if is_plain(e) == plain][:MOST_AT_ONCE]
-                taken = {id(e) for e in batch}
+                oldest = {e.job.id: e for e in reversed(self._pending) if is_plain(e) == plain}
+                self._flushing = list(reversed(oldest.values()))[:MOST_AT_ONCE]
+                taken = {id(e) for e in self._flushing}
                 self._pending = [e for e in self._pending if id(e) not in taken]
                 try:
-                    if plain:
-                        held = await finish_done(self._db, batch)
-                    else:
-                        held = await finish_all(self._db, self._registry, batch)
+                    again = await self._flush(self._flushing, plain=plain)
                 except DatabaseUnavailable as e:
-                    self._log.warning("finish_waits_for_database", jobs=len(batch), error=str(e))
-                    self._pending = batch + self._pending
+                    self._log.warning("finish_waits_for_database", jobs=len(self._flushing), error=str(e))
+                    self._doubtful.update(_fence(e) for e in self._flushing)
+                    self._pending = self._flushing + self._pending
                     await asyncio.sleep(RETRY_S)
-                    continue
-                missing = [e for e in batch if e.job.id not in held]
-                if plain and missing:  # to be looked for by id, with the others
-                    self._pending += [replace(e, job=replace(e.job, place=None)) for e in missing]
-                    batch, missing = [e for e in batch if e.job.id in held], []
-                self.unwritten.difference_update(e.job.id for e in batch)
-                if missing:
-                    self._on_lost(missing)
+                else:
+                    self._pending += again
+                    self._doubtful.difference_update({_fence(e) for e in self._flushing} - {_fence(e) for e in again})
+                self._flushing = []
             self._idle.set()
+
+    async def _flush(self, batch: list[Ending], *, plain: bool) -> list[Ending]:
+        """Write endings of one sort; those that have to be written in the other way."""
+        if plain:
+            held = await finish_done(self._db, batch)
+        else:
+            held = await finish_all(self._db, self._registry, batch)
+        if doubtful := [e for e in batch if e.job.id not in held and _fence(e) in self._doubtful]:
+            held |= await find_written(self._db, doubtful)
+        missing = [e for e in batch if e.job.id not in held]
+        if plain:  # to be looked for by id, with the others
+            return [replace(e, job=replace(e.job, place=None)) for e in missing]
+        if missing:
+            self._on_lost(missing)
+        return []
+
+
+def _fence(ending: Ending) -> tuple[int, int]:
+    return ending.job.id, ending.job.token

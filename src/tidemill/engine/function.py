@@ -16,7 +16,8 @@ import msgspec
 from tidemill.engine.arguments import Arguments, as_json
 from tidemill.engine.backoff import Backoff
 from tidemill.engine.context import Context
-from tidemill.engine.kind import MOST_ATTEMPTS, PRIORITIES, Handler, Kind, Limits
+from tidemill.engine.kind import MOST_ATTEMPTS, PRIORITIES, Handler, Kind
+from tidemill.engine.limits import Limit, read_limits
 from tidemill.engine.outcome import Cancel, Done, Fail, Outcome, Partial, Skip, Snooze
 from tidemill.engine.processes import check_importable
 from tidemill.engine.threads import PlainContext
@@ -38,7 +39,8 @@ def kind_of(
     timeout: float = 300.0,
     unique: Callable[[Any], str] | bool = False,
     tenant: Callable[[Any], UUID | None] | None = None,
-    limits: Limits | None = None,
+    concurrency: object = None,
+    rate: object = None,
     processes: bool = False,
 ) -> Kind:
     """A kind that runs ``function(ctx, args)`` or ``function(ctx)``.
@@ -72,9 +74,21 @@ def kind_of(
         timeout=timeout,
         unique=unique,
         tenant=tenant,
-        limits=limits,
+        limits=_limits(name, arguments, concurrency, rate),
         arguments=arguments or Arguments(_Nothing),
     )
+
+
+def _limits(name: str, arguments: Arguments | None, concurrency: object, rate: object) -> tuple[Limit, ...]:
+    try:
+        limits = read_limits(concurrency, rate)
+    except InvalidInput as e:
+        raise ConfigurationError(f"job {name!r}: {e}") from None
+    for limit in limits:
+        argument = limit.per.removeprefix("args.")
+        if argument != limit.per and not (arguments and arguments.may_hold(argument)):
+            raise ConfigurationError(f"job {name!r}: {limit.what} counts by {limit.per}, which is no argument of it")
+    return limits
 
 
 def _arguments(function: Callable[..., Any], name: str) -> Arguments | None:

@@ -54,6 +54,8 @@ class Job:
     args: dict[str, Any]
     place: tuple[int, int] | None = None
     """Where the claim put the lease row (its ctid), if it said so."""
+    lane: int = 0
+    """Below zero for a job under a limit of the fleet, whose end makes room."""
     trace: str | None = None
     """The trace it belongs to, as a W3C traceparent."""
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from tidemill.engine.arguments import Arguments, as_json
 from tidemill.engine.backoff import Backoff
 from tidemill.engine.job import NewJob, Orphan
+from tidemill.engine.limits import Limit
 from tidemill.engine.outcome import Outcome
 from tidemill.errors import ConfigurationError, InvalidInput
 
@@ -24,38 +25,7 @@ OnOrphan = Callable[["Connection", Sequence[Orphan]], Awaitable[None]]
 
 PRIORITIES = range(-1000, 1001)
 MOST_ATTEMPTS = 10_000
-_RATE = re.compile(r"([1-9]\d{0,8})/([smhd])")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a kind may use of the whole fleet.
-
-    Attributes:
-        concurrency: jobs of the kind that run at a time.
-        rate: jobs of the kind that start within so many seconds.
-    """
-
-    concurrency: int | None = None
-    rate: tuple[int, int] | None = None
-
-    @classmethod
-    def parse(cls, concurrency: int | None, rate: str | None) -> Limits | None:
-        """From a count and ``"100/s"``, ``/m``, ``/h`` or ``/d``; None when there is no limit.
-
-        Raises:
-            ConfigurationError: when one of them cannot be taken.
-        """
-        if concurrency is not None and concurrency < 1:
-            raise ConfigurationError(f"concurrency: {concurrency!r} is no number of jobs from 1 on")
-        found = _RATE.fullmatch(rate) if rate is not None else None
-        if rate is not None and found is None:
-            raise ConfigurationError(f"rate: {rate!r} is not like '100/s', '100/m', '100/h' or '100/d'")
-        if concurrency is None and found is None:
-            return None
-        return cls(concurrency, (int(found[1]), _SECONDS[found[2]]) if found else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +59,7 @@ class Kind:
     arguments: Arguments = field(default_factory=Arguments)
     unique: Callable[[Any], str] | bool = False
     tenant: Callable[[Any], UUID | None] | None = None
-    limits: Limits | None = None
+    limits: tuple[Limit, ...] = ()
 
     def checked(self, job: NewJob) -> NewJob:
         """The job as it may be stored: arguments as JSON, key and tenant filled in.

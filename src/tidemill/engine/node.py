@@ -2,6 +2,9 @@
 
 Trust is anchored to the *start* of the last renewal that succeeded: the database counts the lease's time from a later
 instant, so a process that goes by its own clock stops before Postgres would let anybody else take its jobs.
+
+The heartbeat has a connection of its own, so that nothing that hangs stands before it. A beat that stays unanswered is
+given up while there is time for two more, each on a new connection.
 """
 
 from __future__ import annotations
@@ -9,13 +12,19 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tidemill.engine.statements import SQL
-from tidemill.postgres import Database
+from tidemill.errors import DatabaseUnavailable
+from tidemill.postgres import Connection, Database, Record, connect, naming_failures
 
 SAFETY = 0.9
 """Share of the lease's time after which handlers are stopped; the rest is for stopping them."""
+ANSWER = 0.25
+"""Share of the lease's time within which a beat must be answered, connecting included."""
+REGISTER_S = 10.0
+"""Seconds within which a new incarnation must be in the database: it has nothing to lose yet."""
 MOST_PROMOTED = 2000
 
 
@@ -23,35 +32,50 @@ MOST_PROMOTED = 2000
 class Beat:
     """What one upkeep statement found."""
 
-    alive: bool
-    promoted: int
-    orphans: bool
-    overdue: bool
-    cancels: bool
-    queues: list[int]
-    next_fire_s: float | None
+    alive: bool = False
+    promoted: int = 0
+    orphans: bool = False
+    overdue: bool = False
+    cancels: bool = False
+    queues: Sequence[int] = ()
+    per_process: Mapping[str, int] = field(default_factory=dict[str, int])
+    next_fire_s: float | None = None
 
 
 class Node:
-    """A worker process as the database knows it."""
+    """A worker process as the database knows it.
+
+    Args:
+        db: where, and how to connect there.
+        ttl: seconds of silence after which it loses its leases.
+    """
 
     def __init__(self, db: Database, *, ttl: float) -> None:
         self._db = db
+        self._conn: Connection | None = None
         self.ttl = ttl
         self.id = 0
         self.safe_until = 0.0
 
     async def register(self) -> None:
-        """Begin a new incarnation."""
+        """Begin a new incarnation.
+
+        Raises:
+            DatabaseUnavailable: also when there is no answer in time; then it may have begun, and runs out unused.
+        """
         started = asyncio.get_running_loop().time()
-        self.id = await self._db.fetchval(SQL.node_register, socket.gethostname(), os.getpid(), self.ttl)
+        row = await self._ask(REGISTER_S, SQL.node_register, socket.gethostname(), os.getpid(), self.ttl)
+        self.id = row["id"]
         self.safe_until = started + self.ttl * SAFETY
 
     async def beat(self) -> Beat:
-        """Renew, promote due jobs, renew locks of open batches, and look for rarer work."""
+        """Renew, promote due jobs, renew locks of open batches, and look for rarer work.
+
+        Raises:
+            DatabaseUnavailable: also when there is no answer in time; the next beat connects anew.
+        """
         started = asyncio.get_running_loop().time()
-        row = await self._db.fetchrow(SQL.upkeep, self.id, self.ttl, MOST_PROMOTED)
-        assert row is not None  # noqa: S101 - a SELECT without FROM always has a row
+        row = await self._ask(self.ttl * ANSWER, SQL.upkeep, self.id, self.ttl, MOST_PROMOTED)
         if row["alive"]:
             self.safe_until = started + self.ttl * SAFETY
         return Beat(
@@ -61,8 +85,32 @@ class Node:
             row["overdue"],
             row["cancels"],
             row["queues"],
+            row["per_process"] or {},
             row["next_fire_s"],
         )
+
+    async def _ask(self, within: float, sql: str, *args: object) -> Record:
+        """The one row of a statement, or DatabaseUnavailable within so many seconds."""
+        try:
+            async with asyncio.timeout(within):
+                if self._conn is None:
+                    self._conn = await connect(self._db.url, name="tidemill heartbeat", pooled=self._db.pooled)
+                with naming_failures:
+                    row = await self._conn.fetchrow(sql, *args)
+        except TimeoutError as e:
+            self.close()
+            raise DatabaseUnavailable(f"Postgres did not answer the heartbeat within {within:.2g} s") from e
+        except BaseException:
+            self.close()
+            raise
+        assert row is not None  # noqa: S101 - both statements always answer with a row
+        return row
+
+    def close(self) -> None:
+        """Cut the heartbeat's connection; the next beat has a new one."""
+        if self._conn is not None:
+            self._conn.terminate()
+            self._conn = None
 
     def forsake(self) -> None:
         """Give this incarnation up: it is never renewed again, so its leases run out and are rescued."""

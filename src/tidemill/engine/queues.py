@@ -13,6 +13,8 @@ from tidemill.engine.statements import SQL
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Database
 
+MOST_PER_PROCESS = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class QueueLine:
@@ -20,6 +22,7 @@ class QueueLine:
 
     Attributes:
         oldest_ready_s: seconds since the enqueue of the ready job that was enqueued first; None when none is ready.
+        per_process: jobs side by side that an operator set for each worker process; None = what it was started with.
         paused_at, paused_by: since when, and who paused it; None while it is open.
     """
 
@@ -29,6 +32,7 @@ class QueueLine:
     running: int
     dead: int
     oldest_ready_s: float | None
+    per_process: int | None
     paused_at: datetime | None
     paused_by: str | None
 
@@ -68,6 +72,20 @@ async def resume_queue(db: Database, name: str) -> None:
         InvalidInput: there is no such queue.
     """
     await _resume(db, SQL.queue_resume, "queue", name)
+
+
+async def scale_queue(db: Database, name: str, per_process: int | None) -> None:
+    """Have every worker process run so many jobs of a queue side by side; None = as many as it was started with.
+
+    Heeded within a second, without a restart. What runs beyond it ends by itself.
+
+    Raises:
+        InvalidInput: there is no such queue, or the number is out of range.
+    """
+    if per_process is not None and not 1 <= per_process <= MOST_PER_PROCESS:
+        raise InvalidInput("per_process", f"{per_process!r} is not a whole number from 1 to {MOST_PER_PROCESS}")
+    if await db.fetchval(SQL.queue_scale, name, per_process) is None:
+        raise await unknown(db, "queue", name)
 
 
 async def pause_kind(db: Database, name: str, *, by: str) -> str:

@@ -35,6 +35,7 @@ async def jobs_of(engine: Engine, conn: Connection, rows: Sequence[Record]) -> l
             row["batch"],
             row["args"],
             row["place"],
+            row["lane"],
             row["trace"],
         )
         for row in rows

@@ -16,9 +16,10 @@ from tidemill.engine.declare import declare_kinds
 from tidemill.engine.engine import Engine
 from tidemill.engine.finish import Ending
 from tidemill.engine.finisher import Finisher
-from tidemill.engine.housekeeping import POSTPONED_S, Retention, keep_house
+from tidemill.engine.housekeeping import Retention, keep_house_always
 from tidemill.engine.job import Job
-from tidemill.engine.node import Node
+from tidemill.engine.limits import declare_limits
+from tidemill.engine.node import Beat, Node
 from tidemill.engine.rescue import end_overdue_batch, jobs_of, rescue_orphans
 from tidemill.engine.runner import run_job
 from tidemill.engine.statements import SQL
@@ -36,8 +37,14 @@ POLL_HEARING_S = 5.0
 MOST_CLAIMED = 500
 MOST_LANES = 64
 """Lanes that one claim takes from."""
+MOST_DRY = 8
+"""Claims, one after the other, that gave nothing although there was work: then it is left to the next wake."""
 LOST_ANSWER_S = 120.0
-"""For how long a claim whose answer was lost may still be under way on the server: twice a statement's time-out."""
+"""For how long after a lost answer every claim first looks for what that one took."""
+RECOUNT_S = 30.0
+"""Between two such looks at other times: a network may deliver a claim long after its sender gave it up."""
+ENDINGS_S = 10.0
+"""For how long, at least, a stop waits for the last endings to be written."""
 CHANNEL = "tidemill_job"
 
 _log = structlog.get_logger("tidemill.engine")
@@ -56,19 +63,31 @@ class _Round:
     """A queue's round over the lanes that have work, taken up where the last claim stopped."""
 
     lane_after: int = -1
-    dry: bool = True
-    """Whether this round has found nothing so far."""
+    owed: int = 0
+    """What is left of the share of the lane that comes next; 0 = all of it."""
+    dry: int = 0
+    """Claims, one after the other, that gave nothing."""
+    limited: bool = False
+    """Whether there may be jobs under a limit that can begin now."""
+    barren: int = 0
+    """Claims of such jobs, one after the other, that gave nothing."""
+    wait_s: float | None = None
+    """When a rate has room again."""
 
     def goes_on(self, found: Record, *, claimed: int) -> bool:
         """Move on by what a claim says of the lanes; whether there may be more to claim now.
 
         That a claim came back empty does not say that there is no work: other claims may hold it.
         """
-        began, self.lane_after = self.lane_after, found["lane_after"]
-        self.dry = not claimed and (self.dry or began == -1)
-        if self.lane_after != -1:
-            return True
-        return found["more"] if began == -1 else not self.dry
+        self.lane_after, self.owed, self.limited = found["lane_after"], found["owed"], found["limited"]
+        self.dry = 0 if claimed else self.dry + 1
+        return found["more"] and self.dry < MOST_DRY
+
+    def met_limits(self, found: Record | None, *, claimed: int) -> None:
+        """Note what a claim of jobs under a limit says; after some that gave none, it is left to the next beat."""
+        self.barren = 0 if claimed else self.barren + 1
+        self.limited = found is not None and found["more"] and self.barren < MOST_DRY
+        self.wait_s = None if found is None else found["wait_s"]
 
 
 class Worker:
@@ -113,8 +132,14 @@ class Worker:
         """What was asked to stop, and the reason for its ending."""
         self._rounds = {queue: _Round() for queue in self._queues}
         self._in_doubt_until = dict.fromkeys(self._queues, 0.0)
+        self._recount_at = dict.fromkeys(self._queues, 0.0)
         self._running = dict.fromkeys(self._queues, 0)
+        self._scaled: dict[str, int] = {}
+        """What an operator set in place of ``queues``."""
         self._wakes: dict[str, asyncio.Event] = {queue: asyncio.Event() for queue in self._queues}
+        self._beat = Beat()
+        """The newest one, for the upkeep."""
+        self._beaten = asyncio.Event()
         self._stopping = asyncio.Event()
         self.started = asyncio.Event()
         self.lost = 0
@@ -134,15 +159,18 @@ class Worker:
         """
         await self._engine.names.learn(self._control, [kind.name for kind in self._engine.registry], self._queues)
         await declare_kinds(self._control, self._engine.registry)
+        names = self._engine.names
+        await declare_limits(self._control, {names.kind(kind.name): kind.limits for kind in self._engine.registry})
         await self.node.register()
         if self._listener is not None:
             self._listener.on(CHANNEL, self._wake)
             await self._listener.start()
         finisher = asyncio.create_task(self._finisher.run(), name="finisher")
         loops = [
+            asyncio.create_task(self._keep_alive(), name="heartbeat"),
             asyncio.create_task(self._upkeep(), name="upkeep"),
             asyncio.create_task(self._watch(), name="watchdog"),
-            asyncio.create_task(self._keep_house(), name="housekeeping"),
+            asyncio.create_task(keep_house_always(self._control, self._retention), name="housekeeping"),
             *(asyncio.create_task(self._claim_loop(queue), name=f"claim {queue}") for queue in self._queues),
         ]
         self.started.set()
@@ -157,6 +185,7 @@ class Worker:
                 task.cancel()
             ended = await asyncio.gather(finisher, *loops, return_exceptions=True)
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            self.node.close()
             if self._listener is not None:
                 await self._listener.close()
         for outcome in ended:
@@ -174,7 +203,7 @@ class Worker:
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=self._grace)
         try:
-            async with asyncio.timeout(self._grace):
+            async with asyncio.timeout(max(self._grace, ENDINGS_S)):
                 await self._finisher.drained()
         except TimeoutError:
             _log.error("endings_unwritten", note="the leases run out and the jobs are run again")
@@ -198,10 +227,12 @@ class Worker:
         wake = self._wakes[queue]
         while not self._stopping.is_set():
             wake.clear()
-            free = min(MOST_CLAIMED, self._queues[queue] - self._running[queue])
+            most = self._scaled.get(queue, self._queues[queue])
+            free = min(MOST_CLAIMED, most - self._running[queue])
             if free > 0 and self.node.safe_s > 0 and await self._claim(queue, free):
                 continue
-            await self._wait(wake)
+            await self._wait(wake, self._rounds[queue].wait_s)
+            self._rounds[queue].barren = self._rounds[queue].dry = 0
 
     async def _claim(self, queue: str, free: int) -> bool:
         """Start up to ``free`` jobs; whether to look again at once."""
@@ -209,10 +240,24 @@ class Worker:
         try:
             async with self._control.connection() as conn:
                 rows = await self._claimed(conn, queue)
-                found = await conn.fetch(
-                    SQL.claim, self._engine.names.queue(queue), self.node.id, free, MOST_LANES, round_.lane_after
-                )
-                rows += [row for row in found if row["id"] is not None]
+                if round_.limited:  # half of what is free is theirs, so that neither sort keeps the other waiting
+                    rows += await self._claim_limited(conn, queue, -(-free // 2))
+                again = False
+                if len(rows) < free:
+                    found = await conn.fetch(
+                        SQL.claim,
+                        self._engine.names.queue(queue),
+                        self.node.id,
+                        free - len(rows),
+                        MOST_LANES,
+                        round_.lane_after,
+                        round_.owed,
+                    )
+                    claimed = [row for row in found if row["id"] is not None]
+                    again = round_.goes_on(found[0], claimed=len(claimed))
+                    rows += claimed
+                if round_.limited and len(rows) < free:
+                    rows += await self._claim_limited(conn, queue, free - len(rows))
                 jobs = await jobs_of(self._engine, conn, rows)
         except DatabaseUnavailable as e:
             _log.warning("claim_waits_for_database", error=str(e))
@@ -224,14 +269,24 @@ class Worker:
             self._tasks[task] = queue, job
             self._running[queue] += 1
             task.add_done_callback(self._reap)
-        return round_.goes_on(found[0], claimed=len(rows))
+        return again or round_.limited
+
+    async def _claim_limited(self, conn: Connection, queue: str, free: int) -> list[Record]:
+        """Jobs under a limit of the fleet."""
+        found = await conn.fetch(SQL.claim_limited, self._engine.names.queue(queue), self.node.id, free)
+        rows = [row for row in found if row["id"] is not None]
+        self._rounds[queue].met_limits(found[-1] if found else None, claimed=len(rows))
+        return rows
 
     async def _claimed(self, conn: Connection, queue: str) -> list[Record]:
         """Jobs that an earlier claim took without our hearing of it."""
-        if asyncio.get_running_loop().time() >= self._in_doubt_until[queue]:
+        now = asyncio.get_running_loop().time()
+        if now >= self._in_doubt_until[queue] and now < self._recount_at[queue]:
             return []
         known = self._finisher.unwritten.union(job.id for _, job in self._tasks.values())
-        return await conn.fetch(SQL.claimed, self._engine.names.queue(queue), self.node.id, list(known))
+        found = await conn.fetch(SQL.claimed, self._engine.names.queue(queue), self.node.id, list(known))
+        self._recount_at[queue] = now + RECOUNT_S
+        return found
 
     def _reap(self, task: asyncio.Task[None]) -> None:
         queue, _ = self._tasks.pop(task)
@@ -239,9 +294,11 @@ class Worker:
         self._running[queue] -= 1
         self._wakes[queue].set()
 
-    async def _wait(self, wake: asyncio.Event) -> None:
+    async def _wait(self, wake: asyncio.Event, at_most: float | None) -> None:
         deaf = self._listener is None or not self._listener.healthy
         poll = (POLL_DEAF_S if deaf else POLL_HEARING_S) * (0.75 + random.random() / 2)  # noqa: S311 - spreads polls
+        if at_most is not None:
+            poll = min(poll, max(at_most, 0.01))
         try:
             async with asyncio.timeout(poll):
                 await wake.wait()
@@ -271,16 +328,8 @@ class Worker:
 
     # Upkeep ----------------------------------------------------------------------------------------------------------
 
-    async def _keep_house(self) -> None:
-        while True:
-            pause = POSTPONED_S
-            try:
-                pause = await keep_house(self._control, self._retention)
-            except DatabaseUnavailable as e:
-                _log.warning("housekeeping_waits_for_database", error=str(e))
-            await asyncio.sleep(pause)
-
-    async def _upkeep(self) -> None:
+    async def _keep_alive(self) -> None:
+        """The heartbeat; what else a beat found is left to the upkeep, which may have to wait for a connection."""
         interval = min(POLL_S, self.node.ttl / 5)
         while not self._stopping.is_set() or self._tasks:
             pause = interval
@@ -288,22 +337,40 @@ class Worker:
                 beat = await self.node.beat()
                 if not beat.alive:
                     await self._reincarnate()
+                self._scale(beat.per_process)
                 for queue in beat.queues:  # what no notification has told of
                     self._wake(str(queue))
-                if beat.orphans:
-                    await rescue_orphans(self._engine, self._control)
-                if beat.overdue:
-                    await end_overdue_batch(self._engine, self._control, self.node.id)
-                if beat.cancels:
-                    await self._stop_cancelled()
-                if beat.next_fire_s is not None and self._schedules is not None:
-                    if beat.next_fire_s <= 0:
-                        await self._schedules.tick()
-                    else:
-                        pause = min(pause, beat.next_fire_s)
+                self._beat = beat
+                self._beaten.set()
+                if beat.next_fire_s is not None and beat.next_fire_s > 0 and self._schedules is not None:
+                    pause = min(pause, beat.next_fire_s)
             except DatabaseUnavailable as e:
                 _log.warning("heartbeat_waits_for_database", error=str(e), safe_s=round(self.node.safe_s, 2))
+                pause = interval / 6  # there is no time to lose
             await asyncio.sleep(pause)
+
+    async def _upkeep(self) -> None:
+        while True:
+            await self._beaten.wait()
+            self._beaten.clear()
+            try:
+                await self._look_after(self._beat)
+            except DatabaseUnavailable as e:
+                _log.warning("upkeep_waits_for_database", error=str(e))
+
+    async def _look_after(self, beat: Beat) -> None:
+        if beat.orphans:
+            await rescue_orphans(self._engine, self._control)
+        if beat.overdue:
+            await end_overdue_batch(self._engine, self._control, self.node.id)
+        if beat.cancels:
+            await self._stop_cancelled()
+        if beat.next_fire_s is not None and beat.next_fire_s <= 0 and self._schedules is not None:
+            await self._schedules.tick()
+
+    def _scale(self, per_process: Mapping[str, int]) -> None:
+        ids = {str(self._engine.names.queue(queue)): queue for queue in self._queues} if per_process else {}
+        self._scaled = {ids[queue]: most for queue, most in per_process.items() if queue in ids}
 
     async def _stop_cancelled(self) -> None:
         stops = {stop.token: stop for stop in await heed_cancels(self._engine, self._control, self.node.id)}

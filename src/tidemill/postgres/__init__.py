@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidemill.postgres.connection import Connection, Record, connect
+from tidemill.postgres.connection import Connection, Record, connect, naming_failures
 from tidemill.postgres.listener import Listener
 from tidemill.postgres.migrate import Migration, MigrationFailed, MigrationState, check, export, migrate, plan
 from tidemill.postgres.pool import Database
@@ -24,6 +24,7 @@ __all__ = [
     "database_url",
     "export",
     "migrate",
+    "naming_failures",
     "plan",
     "tenant_session",
 ]

@@ -23,8 +23,27 @@ CONNECT_TIMEOUT = 10.0
 IDLE_TRANSACTION_S = 15
 """Seconds after which Postgres ends a transaction whose process fell silent, and frees what it locked: nothing of ours
 waits for anybody else inside a transaction. Set for the session, or behind a pooler for each transaction."""
+_KEEPALIVE = (10, 5, 3)
+"""Seconds of silence before the other end is asked for a sign of life, seconds between two such questions, and how many
+may stay unanswered: after half a minute in all either end takes the other for gone."""
+_UNACKNOWLEDGED_S = 30
+"""Seconds that what was sent may stay unacknowledged before the network is taken for broken."""
+_LOOK_AFTER_CLIENT = "client_connection_check_interval"
+_LOOK_AFTER_CLIENT_S = 5
+"""Seconds between two looks of a busy server whether its client is there: a statement does not outlive the process that
+sent it by more, nor does what it locked."""
 PATIENCE = 3.0
 """Seconds over which a refused connection is tried again: what a restart of the server takes, with room."""
+
+
+_SIGNS_OF_LIFE = {
+    _LOOK_AFTER_CLIENT: f"{_LOOK_AFTER_CLIENT_S}s",
+    "tcp_keepalives_idle": str(_KEEPALIVE[0]),
+    "tcp_keepalives_interval": str(_KEEPALIVE[1]),
+    "tcp_keepalives_count": str(_KEEPALIVE[2]),
+    "tcp_user_timeout": f"{_UNACKNOWLEDGED_S}s",
+}
+"""What the server does to find a client that is gone without a word. Our own end is set up in the same way."""
 
 
 class Connection(Protocol):
@@ -182,7 +201,7 @@ async def connect(
     # A pooler refuses start-up parameters that it does not track, so jit can be turned off on direct connections only.
     settings = {"application_name": name}
     if not pooled:
-        settings |= {"jit": "off", "idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_S}s"}
+        settings |= {"jit": "off", "idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_S}s", **_SIGNS_OF_LIFE}
     loop = asyncio.get_running_loop()
     give_up = loop.time() + patience
     delay = 0.02
@@ -195,6 +214,11 @@ async def connect(
                 statement_cache_size=0 if pooled else 256,
                 server_settings=settings,
             )
+        except asyncpg.InvalidParameterValueError as e:
+            if _LOOK_AFTER_CLIENT not in str(e):
+                raise DatabaseUnavailable(_describe(e)) from e
+            del settings[_LOOK_AFTER_CLIENT]  # the server runs on a system where it cannot look
+            continue
         except asyncpg.ClientConfigurationError as e:
             raise ConfigurationError(f"the database URL cannot be used: {e}") from e
         except socket.gaierror as e:
@@ -208,9 +232,26 @@ async def connect(
             break
         await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnects, guards nothing
         delay = min(delay * 2, 0.5)
+    _ask_for_signs_of_life(opened._transport.get_extra_info("socket"))
     for kind in ("json", "jsonb"):  # both are built in, so this costs no round trip
         await opened.set_type_codec(kind, schema="pg_catalog", encoder=_to_json, decoder=_from_json, format="text")
     return cast(Connection, opened)
+
+
+def _ask_for_signs_of_life(sock: Any) -> None:
+    """Have the operating system find out that the server is gone, also where nobody waits for an answer now."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    options = {
+        "TCP_KEEPIDLE": _KEEPALIVE[0],
+        "TCP_KEEPINTVL": _KEEPALIVE[1],
+        "TCP_KEEPCNT": _KEEPALIVE[2],
+        "TCP_USER_TIMEOUT": _UNACKNOWLEDGED_S * 1000,
+    }
+    for option, value in options.items():
+        if hasattr(socket, option):  # not every system has each
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def _to_json(value: object) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 import asyncpg
@@ -25,6 +26,9 @@ T = TypeVar("T")
 _sql = Statements("tidemill.postgres.sql")
 _ACQUIRE_TIMEOUT = 30.0
 _CLOSE_TIMEOUT = 10.0
+GOODBYE_S = 5.0
+"""Seconds that the server gets to confirm the end of a statement that was given up, and then of its transaction. A
+connection on which it does not is cut."""
 _TRIES = 6  # the first and five more
 _QUERIES_PER_CONNECTION = 5_000_000  # then it is replaced, so that a backend's caches do not grow for ever
 
@@ -34,6 +38,10 @@ class Database:
 
     It survives a restart of the server: a call that was under way raises `DatabaseUnavailable`, the next one
     connects again (trying for a few seconds while the server refuses).
+
+    It survives a network that falls silent, too: a statement that is not answered in time is given up, its connection
+    is cut if the server does not confirm that either, and then all others of the pool are replaced before their next
+    use, since what silenced one has likely silenced them.
     """
 
     def __init__(self, pool: Any, *, url: str, pooled: bool) -> None:
@@ -101,28 +109,28 @@ class Database:
     async def fetch(self, sql: str, *args: Any, timeout: float | None = None) -> list[Record]:
         """Run one statement; all its rows."""
         with naming_failures:
-            async with self._pool.acquire(timeout=_ACQUIRE_TIMEOUT) as conn:
+            async with _Lent(self._pool) as conn:
                 return await conn.fetch(sql, *args, timeout=timeout)
 
     async def fetchrow(self, sql: str, *args: Any, timeout: float | None = None) -> Record | None:
         """Run one statement; its first row, or None."""
         with naming_failures:
-            async with self._pool.acquire(timeout=_ACQUIRE_TIMEOUT) as conn:
+            async with _Lent(self._pool) as conn:
                 return await conn.fetchrow(sql, *args, timeout=timeout)
 
     async def fetchval(self, sql: str, *args: Any, timeout: float | None = None) -> Any:
         """Run one statement; the first column of its first row, or None."""
         with naming_failures:
-            async with self._pool.acquire(timeout=_ACQUIRE_TIMEOUT) as conn:
+            async with _Lent(self._pool) as conn:
                 return await conn.fetchval(sql, *args, timeout=timeout)
 
     async def execute(self, sql: str, *args: Any, timeout: float | None = None) -> str:
         """Run one statement (or, without arguments, several in one implicit transaction); its command tag."""
         with naming_failures:
-            async with self._pool.acquire(timeout=_ACQUIRE_TIMEOUT) as conn:
+            async with _Lent(self._pool) as conn:
                 return await conn.execute(sql, *args, timeout=timeout)
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
         """Lend one connection; each statement on it is a transaction of its own.
 
@@ -130,10 +138,10 @@ class Database:
             DatabaseUnavailable: also out of the body, when the connection is lost or stays silent in it.
         """
         with naming_failures:
-            async with self._pool.acquire(timeout=_ACQUIRE_TIMEOUT) as conn:
+            async with _Lent(self._pool) as conn:
                 yield conn
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection]:
         """Lend one connection inside a READ COMMITTED transaction: commits at the end, rolls back on any exception.
 
@@ -142,13 +150,17 @@ class Database:
                 server committed.
         """
         with naming_failures:
-            async with (
-                self._pool.acquire(timeout=_ACQUIRE_TIMEOUT) as conn,
-                conn.transaction(isolation="read_committed"),
-            ):
-                if self.pooled:  # elsewhere the session has it
-                    await conn.execute(_sql.bound_silence, f"{IDLE_TRANSACTION_S}s")
-                yield conn
+            async with _Lent(self._pool) as conn:
+                transaction: Any = conn.transaction(isolation="read_committed")
+                try:
+                    await transaction.start()
+                    if self.pooled:  # elsewhere the session has it
+                        await conn.execute(_sql.bound_silence, f"{IDLE_TRANSACTION_S}s")
+                    yield conn
+                except BaseException:
+                    await _roll_back(conn, transaction)
+                    raise
+                await transaction.commit()
 
     async def retrying(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run ``work`` in one transaction, again (at most five times) when Postgres broke a deadlock or a conflict.
@@ -168,3 +180,45 @@ class Database:
 
 async def _keep_as_it_is(conn: object) -> None:
     """No reset on release: no session state is ever set, and a round trip per use is what it would cost."""
+
+
+class _Lent:
+    """A connection out of the pool for the length of a block."""
+
+    __slots__ = ("_conn", "_pool")
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> Connection:
+        self._conn = await self._pool.acquire(timeout=_ACQUIRE_TIMEOUT)
+        return self._conn
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        was_lost = _is_lost(self._conn)
+        try:
+            await self._pool.release(self._conn, timeout=GOODBYE_S)
+        except TimeoutError:  # it was cut; the block's own error says what was given up
+            await self._pool.expire_connections()
+        if isinstance(error, asyncpg.InterfaceError) and was_lost:
+            raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
+
+
+async def _roll_back(conn: Connection, transaction: Any) -> None:
+    """End a transaction that failed, if need be with its connection: what made it fail is all there is to tell."""
+    try:
+        async with asyncio.timeout(GOODBYE_S):
+            await transaction.rollback()
+    except Exception:  # noqa: BLE001 - whatever it is, without the connection there is no transaction
+        if not _is_lost(conn):
+            conn.terminate()
+
+
+def _is_lost(conn: Connection) -> bool:
+    """Whether a connection that was lent is gone: the pool takes it back at once."""
+    try:
+        return conn.is_closed()
+    except asyncpg.InterfaceError:
+        return True

@@ -15,13 +15,13 @@ with token as materialized (
 ), leased as (
   update tidemill.job_lease l set token = token.token, node = $2 from token
   where l.id in (select id from tidemill.job_lease where batch = $1 limit $3)
-  returning l.id, l.token, l.node, l.kind, l.attempt, l.crashes, l.max_attempts, l.tenant, l.batch, l.args, l.trace, l.ctid as place
+  returning l.id, l.token, l.node, l.kind, l.attempt, l.crashes, l.max_attempts, l.tenant, l.batch, l.args, l.trace, l.ctid as place, l.lane
 ), parked as (
   insert into tidemill.job_lease
     (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace,
      token, node, claimed_at)
   select m.*, token.token, $2, clock_timestamp()
   from (select * from ready union all select * from delayed) m, token
-  returning id, token, node, kind, attempt, crashes, max_attempts, tenant, batch, args, trace, ctid as place
+  returning id, token, node, kind, attempt, crashes, max_attempts, tenant, batch, args, trace, ctid as place, lane
 )
 select * from leased union all select * from parked

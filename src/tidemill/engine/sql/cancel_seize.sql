@@ -27,4 +27,4 @@ insert into tidemill.job_lease
    token, node, claimed_at)
 select m.*, token.token, 0, clock_timestamp()
 from (select * from ready union all select * from delayed) m, token
-returning id, token, node, kind, attempt, crashes, max_attempts, tenant, batch, args, trace, ctid as place
+returning id, token, node, kind, attempt, crashes, max_attempts, tenant, batch, args, trace, ctid as place, lane

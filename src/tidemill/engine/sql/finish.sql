@@ -4,6 +4,7 @@
 -- Fence: a lease row goes only if id, token and node all match. Rows not returned = lease lost, nothing written for them.
 -- Lock order: batches (sorted) before leases. Parameters: arrays of id, token, node, outcome, reason, result, delay (s),
 -- run_at, place (the lease's ctid); then the sorted distinct batches of these jobs.
+-- What goes back to waiting goes to its tenant's lane: only a claim tells flow of lanes below zero.
 -- Outcomes: done, partial, skipped, cancelled, failed, dead are terminal; retry and snooze wait; release and crashed go back.
 with asked as (
   select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::jsonb[], $7::float8[],
@@ -29,13 +30,13 @@ with asked as (
 ), waiting as (
   insert into tidemill.job_delayed
     (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace, run_at)
-  select id, queue, lane, rank, kind, priority, case outcome when 'snooze' then attempt - 1 else attempt end, crashes,
+  select id, queue, tidemill.lane_of(tenant), rank, kind, priority, case outcome when 'snooze' then attempt - 1 else attempt end, crashes,
     max_attempts, tenant, batch, key, enqueued_at, args, trace, coalesce(run_at, tidemill.now() + make_interval(secs => delay_s))
   from freed where outcome in ('retry', 'snooze')
 ), back as (
   insert into tidemill.job_ready
     (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace)
-  select id, queue, lane, rank, kind, priority, attempt - 1, case outcome when 'crashed' then crashes + 1 else crashes end,
+  select id, queue, tidemill.lane_of(tenant), rank, kind, priority, attempt - 1, case outcome when 'crashed' then crashes + 1 else crashes end,
     max_attempts, tenant, batch, key, enqueued_at, args, trace
   from freed where outcome in ('release', 'crashed')
   returning queue

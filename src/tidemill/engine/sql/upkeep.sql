@@ -36,6 +36,10 @@ select
   exists (select from tidemill.job_cancel) as cancels,
   array(
     select q.id from tidemill.queue q
-    where q.paused_at is null and exists (select from tidemill.job_ready r where r.queue = q.id)) as queues,
+    where q.paused_at is null and (
+      exists (select from tidemill.job_ready r where r.queue = q.id and r.lane >= 0)
+      or exists (select from tidemill.flow f where f.queue = q.id and f.parked_by is null)
+      or exists (select from tidemill.flow_wake w where w.queue = q.id))) as queues,
+  (select jsonb_object_agg(id, per_process) from tidemill.queue where per_process is not null) as per_process,
   (select extract(epoch from min(next_at) - tidemill.now())::float8 from tidemill.schedule
    where paused_by is null and error is null) as next_fire_s
