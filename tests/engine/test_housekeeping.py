@@ -20,15 +20,15 @@ KEEPERS = {
     "batch": "housekeeping, when closed; upkeep closes it at its deadline",
     "clock": "one row",
     "edge_call": "trigger_edge_function",
-    "flow": "claim_limited when a lane is empty; housekeeping",
-    "flow_wake": "claim_limited",
+    "flow": "the claim that finds it empty; housekeeping",
+    "flow_wake": "the claim that hears of it",
     "job_cancel": "heed_cancels",
     "job_dead": "housekeeping",
     "job_delayed": "the job's end",
+    "job_limit": "as many as are declared or set",
     "job_lease": "the attempt's end",
-    "job_limit": "an operator",
     "job_progress": "the worker at the attempt's end; housekeeping",
-    "job_rate": "claim_limited; housekeeping",
+    "job_rate": "the claim that goes by it; housekeeping",
     "job_ready": "the job's end",
     "job_run": "housekeeping, by partition",
     "kind": "as many as are declared",
@@ -39,7 +39,7 @@ KEEPERS = {
     "schema_migrations": "one row a file",
     "scope": "housekeeping",
     "setting": "an operator",
-    "tenant_weight": "an operator",
+    "tenant_weight": "as many as are set",
     "unique_key": "the job's end",
 }
 """Who keeps each table of ours from growing for ever."""
@@ -104,22 +104,6 @@ async def test_nodes_fires_pauses_and_batches_that_nobody_asks_for_any_more_are_
     )
     assert left is not None
     assert dict(left) == {"nodes": ["late"], "fires": 1, "scopes": ["new"], "batches": ["sealed"]}
-
-
-async def test_empty_lanes_of_limited_jobs_and_old_slots_of_rates_are_forgotten(db: Database) -> None:
-    await db.execute(
-        """
-        insert into tidemill.flow (lane, queue, kind, counted, parked_by)
-        values (-1, 1, 1, '{}', 'empty'), (-2, 1, 1, '{}', 'empty'), (-3, 1, 1, '{}', null);
-        insert into tidemill.job_lease
-          (id, queue, lane, rank, kind, max_attempts, enqueued_at, args, token, node, claimed_at)
-        values (1, 1, -2, 0, 1, 1, now(), '{}', 1, 1, now());
-        insert into tidemill.job_rate values ('1:', now() - interval '3 days', 1), ('1:', now(), 1);
-        """
-    )
-    await keep_house(db)
-    assert [row["lane"] for row in await db.fetch("select lane from tidemill.flow order by 1")] == [-3, -2]
-    assert await db.fetchval("select count(*) from tidemill.job_rate") == 1
 
 
 async def test_the_partitions_of_the_coming_month_are_there_before_it_begins(db: Database) -> None:
@@ -253,6 +237,33 @@ async def test_progress_of_attempts_that_nobody_runs_is_forgotten(db: Database) 
     )
     await keep_house(db)
     assert [row["job"] for row in await db.fetch("select job from tidemill.job_progress")] == [1]
+
+
+async def test_lanes_and_rates_of_limits_that_nothing_waits_for_are_forgotten(db: Database) -> None:
+    await db.execute(
+        """
+        insert into tidemill.flow (lane, queue, kind, counted, parked_by)
+        values (-1, 1, 1, '{}', 'empty'), (-2, 1, 1, '{}', 'empty'), (-3, 1, 1, '{}', '7:'), (-4, 1, 1, '{}', null);
+        insert into tidemill.job_lease
+          (id, queue, lane, rank, kind, max_attempts, enqueued_at, args, token, node, claimed_at)
+        values (1, 1, -2, 1, 1, 1, now(), '{}', 7, 1, now());
+        insert into tidemill.job_rate (name, slot, begun)
+        values ('1:', tidemill.now() - interval '49 hours', 1), ('1:', tidemill.now() - interval '24 hours', 1);
+        """
+    )
+    await keep_house(db)
+    assert [row["lane"] for row in await db.fetch("select lane from tidemill.flow order by lane")] == [-4, -3, -2]
+    assert await db.fetchval("select count(*) from tidemill.job_rate") == 1
+
+
+async def test_a_lane_that_a_claim_looks_at_is_left_alone(db: Database) -> None:
+    await db.execute(
+        "insert into tidemill.flow (lane, queue, kind, counted, parked_by) values (-1, 1, 1, '{}', 'empty')"
+    )
+    async with db.transaction() as claim:
+        await claim.execute("select from tidemill.flow for update")
+        await keep_house(db)
+    assert await db.fetchval("select count(*) from tidemill.flow") == 1
 
 
 async def test_a_jobs_history_is_looked_up_by_index_in_every_partition(db: Database) -> None:

@@ -184,6 +184,35 @@ async def test_what_an_attempt_said_that_was_lost_is_not_taken_for_the_next_ones
     assert await said(db, 1)
 
 
+async def test_the_next_attempt_may_speak_before_the_last_ones_words_are_removed(db: Database) -> None:
+    async def say(ctx: Context) -> None:
+        await ctx.progress(ctx.job.attempt)
+        await ctx.engine.progress.settle()
+        if ctx.job.attempt == 1:
+            raise ValueError("once more")
+
+    held = Held(say)
+    async with working(db, held.kind) as (engine, _):
+        job = await engine.enqueue("held")
+        await until(lambda: said(db, 2), what="the second attempt's progress")
+        await engine.progress.settle()
+        view = await find_job(db, job)
+        assert view is not None
+        assert view.progress is not None
+        held.go.set()
+        await quiet(db)
+
+
+async def test_a_job_that_is_being_ended_is_not_waited_for(db: Database) -> None:
+    engine, job = await claimed(db)
+    async with db.transaction() as finishing, asyncio.timeout(PATIENCE):
+        await finishing.execute("delete from tidemill.job_lease")
+        Report(engine.progress, job).say(Said(1))
+        await asyncio.sleep(0)
+        await engine.progress.settle()
+    assert await rows(db) == []
+
+
 @pytest.mark.parametrize("processes", [False, True], ids=["thread", "process"])
 async def test_plain_functions_say_it_too(
     processes: bool, database_url: str, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import asyncpg
 import structlog
 
 from tidemill.engine.statements import SQL
+from tidemill.errors import DatabaseUnavailable
 from tidemill.postgres import Database
 
 EVERY_S = 3600.0
@@ -39,6 +41,17 @@ class Retention:
     dead_days: int = 90
 
 
+async def keep_house_always(db: Database, retention: Retention | None = None) -> None:
+    """Keep house now and from time to time, until cancelled; a database that is away is waited for."""
+    while True:
+        pause = POSTPONED_S
+        try:
+            pause = await keep_house(db, retention)
+        except DatabaseUnavailable as e:
+            _log.warning("housekeeping_waits_for_database", error=str(e))
+        await asyncio.sleep(pause)
+
+
 async def keep_house(db: Database, retention: Retention | None = None) -> float:
     """Make the coming partitions, forget what nobody asks for any more; the seconds until it is to be done again.
 
@@ -59,10 +72,10 @@ async def keep_house(db: Database, retention: Retention | None = None) -> float:
         again = POSTPONED_S
     gone = Counter[str]()
     for _ in range(MOST_CHUNKS):
-        row = await db.fetchrow(
-            SQL.housekeeping, KEPT_DAYS, retention.dead_days, retention.history_days, CHUNK, timeout=PATIENCE_S
-        )
-        deleted = {} if row is None else dict(row)
+        kept = KEPT_DAYS, retention.dead_days, retention.history_days
+        row = await db.fetchrow(SQL.housekeeping, *kept, CHUNK, timeout=PATIENCE_S)
+        lanes = await db.fetchval(SQL.forget_lanes, CHUNK, timeout=PATIENCE_S)
+        deleted: dict[str, int] = {**(row or {}), "lanes": lanes}
         gone.update(deleted)
         if max(deleted.values(), default=0) < CHUNK:
             break

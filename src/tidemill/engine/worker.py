@@ -16,7 +16,7 @@ from tidemill.engine.declare import declare_kinds
 from tidemill.engine.engine import Engine
 from tidemill.engine.finish import Ending
 from tidemill.engine.finisher import Finisher
-from tidemill.engine.housekeeping import POSTPONED_S, Retention, keep_house
+from tidemill.engine.housekeeping import Retention, keep_house_always
 from tidemill.engine.job import Job
 from tidemill.engine.measures import Measures
 from tidemill.engine.node import Beat, Node
@@ -139,7 +139,7 @@ class Worker:
             asyncio.create_task(self._keep_alive(), name="heartbeat"),
             asyncio.create_task(self._upkeep(), name="upkeep"),
             asyncio.create_task(self._watch(), name="watchdog"),
-            asyncio.create_task(self._keep_house(), name="housekeeping"),
+            asyncio.create_task(keep_house_always(self._control, self._retention), name="housekeeping"),
             *(asyncio.create_task(self._claim_loop(queue), name=f"claim {queue}") for queue in self._queues),
         ]
         self.started.set()
@@ -273,15 +273,6 @@ class Worker:
         _log.warning("lease_lost", jobs=[e.job.id for e in endings], note="nothing was written for them")
 
     # Upkeep ----------------------------------------------------------------------------------------------------------
-
-    async def _keep_house(self) -> None:
-        while True:
-            pause = POSTPONED_S
-            try:
-                pause = await keep_house(self._control, self._retention)
-            except DatabaseUnavailable as e:
-                _log.warning("housekeeping_waits_for_database", error=str(e))
-            await asyncio.sleep(pause)
 
     async def _keep_alive(self) -> None:
         """The heartbeat; what else a beat found is left to the upkeep, which may have to wait for a connection."""

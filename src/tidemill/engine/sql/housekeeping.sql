@@ -35,26 +35,19 @@ with nodes as (
     where not exists (select from tidemill.job_lease l where l.id = p.job and l.token = p.token)
     limit $4 for update skip locked))
   returning 1
+), rates as (
+  -- Of groups that nothing is given out to any more; no window is longer than a day.
+  delete from tidemill.job_rate where ctid = any (array(
+    select ctid from tidemill.job_rate where slot < (select tidemill.now()) - interval '2 days' limit $4 for update skip locked))
+  returning 1
 ), strays as (
   -- What no partition took. The others are dropped whole.
   delete from tidemill.job_run_default where ctid = any (array(
     select ctid from tidemill.job_run_default where finished_at < clock_timestamp() - make_interval(days => $3)
     limit $4 for update skip locked))
   returning 1
-), lanes as (
-  -- Jobs that come meanwhile bring their own row of flow_wake, which makes the lane anew.
-  delete from tidemill.flow where lane = any (array(
-    select f.lane from tidemill.flow f
-    where f.parked_by = 'empty' and not exists (select from tidemill.job_lease l where l.lane = f.lane and l.lane < 0)
-    limit $4 for update skip locked)) and parked_by = 'empty'
-  returning 1
-), rates as (
-  delete from tidemill.job_rate where ctid = any (array(
-    select ctid from tidemill.job_rate where slot < (select tidemill.now()) - interval '2 days' limit $4 for update skip locked))
-  returning 1
 )
 select (select count(*) from nodes)::int as nodes, (select count(*) from fires)::int as fires,
   (select count(*) from scopes)::int as scopes, (select count(*) from batches)::int as batches,
   (select count(*) from dead)::int as dead, (select count(*) from progress)::int as progress,
-  (select count(*) from strays)::int as strays, (select count(*) from lanes)::int as lanes,
-  (select count(*) from rates)::int as rates
+  (select count(*) from rates)::int as rates, (select count(*) from strays)::int as strays

@@ -78,7 +78,29 @@ end
 $$;
 comment on function tidemill.drop_detached_history() is 'Drops what detach_history took out, and returns it. Raises 55P03 when somebody still reads it.';
 
-revoke all on function tidemill.partitions_of(regclass), tidemill.detach_history(timestamptz), tidemill.drop_detached_history()
+create or replace function tidemill.forget_lanes(most int) returns int
+language plpgsql
+set search_path = ''
+as $$
+-- Two statements: jobs of a lane are given out under a lock on its row, so only what is looked at after the lock was had is so.
+declare
+    idle bigint[] := array(
+        select f.lane from tidemill.flow as f
+        where f.parked_by = 'empty' and not exists (select from tidemill.job_lease as l where l.lane = f.lane and l.lane < 0)
+        limit most for update skip locked);
+    forgotten int;
+begin
+    delete from tidemill.flow as f
+    where f.lane = any (idle) and f.parked_by = 'empty'
+      and not exists (select from tidemill.job_lease as l where l.lane = f.lane and l.lane < 0);
+    get diagnostics forgotten = row_count;
+    return forgotten;
+end
+$$;
+comment on function tidemill.forget_lanes(int) is 'Deletes lanes of flow that have neither jobs that wait nor jobs that run, so many at most, and returns how many.';
+
+revoke all on function tidemill.partitions_of(regclass), tidemill.detach_history(timestamptz), tidemill.drop_detached_history(),
+    tidemill.forget_lanes(int)
 from public, anon, authenticated;
 grant execute on function tidemill.partitions_of(regclass), tidemill.detach_history(timestamptz), tidemill.drop_detached_history()
 to service_role;
