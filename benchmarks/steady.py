@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from benchmarks import ground
-from benchmarks.engine_process import Contender, Process
+from benchmarks.engine_process import Contender
 from benchmarks.peers import CHECKOUT, Peer
 
 RATE = 500
@@ -57,7 +57,7 @@ async def steady(url: str, window_s: float) -> AsyncGenerator[Load]:
     """Put the load on until the block ends.
 
     Raises:
-        CannotRun: the worker failed or says nothing.
+        ExceptionGroup: of CannotRun, when the worker failed or says nothing.
     """
     load = Load()
     contender = Contender(WORKER, [sys.executable, "-m", WORKER.program], CHECKOUT)
@@ -81,29 +81,13 @@ async def steady(url: str, window_s: float) -> AsyncGenerator[Load]:
                 load.sent += 1
 
         worker.go()
-        async with _going(listen(), *(send() for _ in range(SENDERS))):
+        # What fails beside the block fails the block at once.
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in (listen(), *(send() for _ in range(SENDERS)))]
             yield load
-        await _stop(worker)
-
-
-@asynccontextmanager
-async def _going(*work: object) -> AsyncGenerator[None]:
-    """Run beside the block; what fails there fails here."""
-    tasks = [asyncio.ensure_future(each) for each in work]  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        failed = [task.exception() for task in tasks if task.done() and not task.cancelled()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for error in failed:
-        if error is not None:
-            raise error
-
-
-async def _stop(worker: Process) -> None:
-    await worker.stop()
+            for task in tasks:
+                task.cancel()
+        await worker.stop()
 
 
 async def memory_trend(url: str, seconds: float) -> float:
