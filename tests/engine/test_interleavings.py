@@ -114,7 +114,7 @@ async def test_every_order_is_tried_and_a_lost_update_is_found(db: Database, wat
             assert run.outcomes == [None, None]
             orders.add(tuple(run.order))
             results.append(await db.fetchval("select n from tally"))
-    # 20 orders of three steps each, but for those in which the second update would have run while the first held the row.
+    # 20 orders of three steps each, less those in which both updates would have run before either commit.
     assert len(orders) == len(results) == 14
     assert Counter(results) == {2: 2, 1: 12}, "only one after the other counts both"
 
