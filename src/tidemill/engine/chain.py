@@ -16,10 +16,11 @@ import msgspec
 
 from tidemill.engine.backoff import Backoff
 from tidemill.engine.batch import BatchSummary, close_batch, seal_batch
+from tidemill.engine.callers.recognise import Family, family_of, refuse_autocommit, refuse_closed
 from tidemill.engine.context import Context
 from tidemill.engine.engine import Engine, KeyHeld
 from tidemill.engine.job import NewJob
-from tidemill.engine.kind import Kind
+from tidemill.engine.kind import Kind, check_instant, check_jobs, check_tenant
 from tidemill.engine.outcome import Cancel, Done
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Connection
@@ -58,8 +59,9 @@ async def enqueue_batch(
     """
     if len(jobs) > MOST_JOBS:
         raise InvalidInput("jobs", f"{len(jobs)} are more than a batch takes at once ({MOST_JOBS})")
-    if deadline is not None and deadline.tzinfo is None:
-        raise InvalidInput("deadline", "needs a time zone, e.g. datetime.now(UTC)")
+    check_instant("deadline", deadline)
+    check_tenant(tenant)
+    _check_conn(conn)
     after: Steps = [] if on_done is None else [[_ahead(engine, on_done)]]
 
     async def work(conn: Connection) -> list[int | None]:
@@ -81,6 +83,10 @@ async def enqueue_chain(
     """
     if not steps or not all(steps):
         raise InvalidInput("steps", "needs one job or more in every step")
+    for step in steps:
+        check_jobs("steps", step)
+    check_tenant(tenant)
+    _check_conn(conn)
     first, *rest = steps
     after = [[_ahead(engine, job) for job in step] for step in rest]
 
@@ -127,6 +133,16 @@ async def _close(ctx: Context, args: dict[str, Any]) -> Done | Cancel:
             ids = await ctx.engine.enqueue_many(jobs, conn=conn)
         _all_of(jobs, ids)
     return Done(dataclasses.asdict(summary))
+
+
+def _check_conn(conn: Connection | None) -> None:
+    """Several statements make a batch: on a connection that commits each by itself it could be left half made."""
+    if conn is None:
+        return
+    if family_of(conn) is not Family.ASYNCPG:
+        raise InvalidInput("conn", "batches and chains are enqueued on a connection of asyncpg")
+    refuse_closed(conn.is_closed())
+    refuse_autocommit(not conn.is_in_transaction(), "use async with conn.transaction()")
 
 
 def _ahead(engine: Engine, job: NewJob) -> NewJob:

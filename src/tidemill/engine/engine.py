@@ -14,7 +14,7 @@ from tidemill.engine.callers import enqueue_with
 from tidemill.engine.callers.recognise import Family, family_of
 from tidemill.engine.declare import declare_kinds
 from tidemill.engine.job import NewJob
-from tidemill.engine.kind import Registry
+from tidemill.engine.kind import Registry, check_jobs
 from tidemill.engine.names import Names
 from tidemill.engine.processes import Processes
 from tidemill.engine.scopes import Scopes
@@ -94,6 +94,7 @@ class Engine:
         """
         if not jobs:
             return []
+        check_jobs("jobs", jobs)
         kinds = [self.registry[job.kind] for job in jobs]
         jobs = [kind.checked(job) for kind, job in zip(kinds, jobs, strict=True)]
         if conn is not None and family_of(conn) is not Family.ASYNCPG:
