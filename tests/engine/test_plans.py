@@ -15,8 +15,8 @@ from tidemill.postgres import Connection, connect
 ROWS, MANY_ROWS = 100_000, 1_000_000
 SMALL_CHANGE = 250
 """Buffers that any statement may use, for catalogs and the upper pages of indexes."""
-SMALL_TABLE = 100
-"""Rows that may be read whole: a partition that is empty so far."""
+IN_PROPORTION = 100
+"""Rows of a table for each row asked for, up to which reading it whole is rightly the cheaper plan."""
 PER_ROW = 60
 """Buffers for each row it is about: some tables, and a few pages of each index of theirs."""
 BEFORE_GENERIC = 6
@@ -108,14 +108,14 @@ def faults(plan: dict[str, Any], asked: Asked) -> list[str]:
     found: list[str] = []
     for node in nodes(plan):
         compared = node.get("Rows Removed by Join Filter", 0) * node["Actual Loops"]
-        if compared > asked.rows**2:
+        if compared > asked.rows * max(asked.rows, IN_PROPORTION):
             found.append(f"compares {compared} rows in vain")
         table = node.get("Relation Name", "")
         big = next((name for name in BIG if table == name or (name == "job_run" and table.startswith(name))), None)
         if big is None or (asked.whole and big == "job_ready"):
             continue
         read = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
-        if node["Node Type"] == "Seq Scan" and read > SMALL_TABLE:
+        if node["Node Type"] == "Seq Scan" and read > IN_PROPORTION * asked.rows:
             found.append(f"reads {table} whole")
         in_vain = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
         if in_vain * node["Actual Loops"] > IN_VAIN * asked.rows:
