@@ -208,7 +208,7 @@ async def questions(conn: Connection, rows: int) -> dict[str, Asked]:
         "schedule_resume": Asked(("s1",), 1),
         "scope_block": Asked(("scope 1", timedelta(seconds=1), "x"), 1),
         "scope_blocked": Asked((["scope 1", "scope 2"],), 2),
-        "upkeep": Asked((1, 15, 2000), DUE + LEASES),
+        "upkeep": Asked((1, 15, TOGETHER // 10), TOGETHER // 10),
     }
 
 

@@ -230,6 +230,15 @@ class JobLife(RuleBasedStateMachine):
             else:
                 self.finish(pick, outcome, bool(pick % 2))
 
+    @precondition(lambda self: self.model.alive and self.model.of("ready"))
+    @rule(pick=picks, whole_queue=st.booleans())
+    def claim_beside_a_pause(self, pick: int, whole_queue: bool) -> None:
+        job = self._pick(pick, "ready")
+        name = f"queue:{job.queue}" if whole_queue else f"kind:{job.kind}"
+        self.pause_or_resume(name, pause=True)
+        self.claim(pick, job.queue, 500)
+        self.pause_or_resume(name, pause=False)
+
     @precondition(lambda self: self.former or self.model.of("lease"))
     @rule(pick=picks, outcome=st.sampled_from(OUTCOMES), forged=st.sampled_from(["token", "node", "over"]))
     def finish_what_is_not_ours(self, pick: int, outcome: str, forged: str) -> None:

@@ -115,8 +115,8 @@ def faults(plan: dict[str, Any], asked: Asked) -> list[str]:
         if big is None or (asked.whole and big == "job_ready"):
             continue
         read = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
-        if node["Node Type"] == "Seq Scan" and read > IN_PROPORTION * asked.rows:
-            found.append(f"reads {table} whole")
+        if read > IN_PROPORTION * asked.rows:
+            found.append(f"reads {read} rows of {table}")
         in_vain = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
         if in_vain * node["Actual Loops"] > IN_VAIN * asked.rows:
             found.append(f"looks at {in_vain * node['Actual Loops']} rows of {table} in vain")

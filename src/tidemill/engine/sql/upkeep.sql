@@ -37,5 +37,5 @@ select
   array(
     select q.id from tidemill.queue q
     where q.paused_at is null and exists (select from tidemill.job_ready r where r.queue = q.id)) as queues,
-  (select extract(epoch from min(next_at) - tidemill.now())::float8 from tidemill.schedule
-   where paused_by is null and error is null) as next_fire_s
+  (select extract(epoch from next_at - tidemill.now())::float8 from tidemill.schedule
+   where paused_by is null and error is null order by next_at limit 1) as next_fire_s
