@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tidemill.engine.claims import MOST_LANES
 from tidemill.engine.statements import SQL
-from tidemill.engine.worker import MOST_CLAIMED, MOST_LANES
+from tidemill.engine.worker import MOST_CLAIMED
 from tidemill.postgres import Connection, connect
 
 NODE_S = 7200.0
@@ -47,7 +48,7 @@ class Claims:
         conn = await connect(url, name="benchmark")
         try:
             number = await conn.fetchval("select id from tidemill.queue where name = $1", queue)
-            node = await conn.fetchval(SQL.node_register, "benchmark", 1, NODE_S)
+            node = await conn.fetchval(SQL.node_register, "benchmark", 1, NODE_S, "0", [])
             # As SQL, so that EXPLAIN shows the plan that the server would keep for a worker's prepared statement.
             await conn.execute(f"prepare claim as {SQL.claim}")
             yield cls(conn, number, node)
@@ -79,8 +80,8 @@ class Claims:
             buffers=plan["Shared Hit Blocks"] + plan["Shared Read Blocks"],
         )
 
-    def _arguments(self) -> tuple[int, ...]:
-        return (self._queue, self._node, MOST_CLAIMED, MOST_LANES, self._lane_after)
+    def _arguments(self) -> tuple[int | bool, ...]:
+        return (self._queue, self._node, MOST_CLAIMED, MOST_LANES, self._lane_after, 0, False)
 
 
 def _taken(plan: dict[str, Any]) -> int:

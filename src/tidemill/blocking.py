@@ -111,7 +111,7 @@ class Client:
         engine = self._rooms.engine
         if conn is None:
             return self._call(enqueue_batch(engine, jobs, on_done=on_done, deadline=deadline, tenant=tenant))
-        after = checked_batch(engine.registry, jobs, on_done, deadline)
+        after = checked_batch(engine.registry, jobs, on_done, deadline=deadline, tenant=tenant)
         self._call(engine.declare_kinds())
         begun = beginning(engine.registry, jobs, after, always=True, deadline=deadline, tenant=tenant)
         return hold_with_sync(conn, begun)
@@ -121,7 +121,7 @@ class Client:
         engine, listed = self._rooms.engine, [[step] if isinstance(step, NewJob) else step for step in steps]
         if conn is None:
             return self._call(enqueue_chain(engine, listed, tenant=tenant))
-        first, after = checked_chain(engine.registry, listed)
+        first, after = checked_chain(engine.registry, listed, tenant=tenant)
         self._call(engine.declare_kinds())
         return all_of(
             first, hold_with_sync(conn, beginning(engine.registry, first, after, always=False, tenant=tenant))

@@ -12,7 +12,7 @@ from tidemill import InvalidInput, Settings, Tidemill
 from tidemill.engine.arguments import Arguments
 from tidemill.postgres import Database
 
-from .api_app import Greeting, Letter, Order, Point, Report, add_jobs, greet, loose, nothing
+from .api_app import Greeting, Letter, Order, Point, Report, add_jobs, greet, loose
 from .api_running import running
 from .support import quiet
 
@@ -94,44 +94,6 @@ def test_what_the_engine_adds_is_taken_or_left_and_is_no_part_of_a_digest() -> N
     summary = {"total": 1, "finished": 1, "counts": {"done": 1}, "reason": "drained"}
     assert report.read(report.pack({"title": "t", "batch": summary})).batch.total == 1
     assert Arguments(Letter).read({"to": "x", "batch": summary}) == Letter(to="x")
-
-
-@pytest.mark.parametrize(
-    ("options", "field"),
-    [
-        ({"at": datetime(2026, 1, 1)}, "at"),
-        ({"at": "tomorrow"}, "at"),
-        ({"at": datetime(2026, 1, 1, tzinfo=UTC), "delay": 1}, "delay"),
-        ({"delay": -1}, "delay"),
-        ({"delay": float("nan")}, "delay"),
-        ({"delay": "1"}, "delay"),
-        ({"delay": True}, "delay"),
-        ({"key": ""}, "key"),
-        ({"key": "x" * 10_000}, "key"),
-        ({"key": "a\0"}, "key"),
-        ({"key": "\ud800"}, "key"),
-        ({"key": 7}, "key"),
-        ({"priority": 1001}, "priority"),
-        ({"priority": "high"}, "priority"),
-        ({"priority": 1.5}, "priority"),
-        ({"max_attempts": 0}, "max_attempts"),
-        ({"max_attempts": 100_000}, "max_attempts"),
-        ({"tenant": "acme"}, "tenant"),
-        ({"colour": "red"}, "options"),
-        ({"conn": "postgresql://"}, "conn"),
-    ],
-    ids=str,
-)
-async def test_what_is_said_of_a_job_is_checked_and_nothing_is_enqueued(
-    options: dict[str, Any], field: str, database_url: str, db: Database
-) -> None:
-    app = Tidemill(Settings(database_url=database_url, env="test"))
-    add_jobs(app)
-    async with app:
-        with pytest.raises(InvalidInput) as refused:
-            await app.enqueue(nothing, **options)
-    assert refused.value.field == field
-    assert await db.fetchval("select count(*) from tidemill.job_ready") == 0
 
 
 async def test_one_bad_job_of_many_keeps_all_of_them_out(database_url: str, db: Database) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from tidemill.engine import Context, Engine, Job, Kind, Orphan, Registry, fence_held
 from tidemill.engine.rescue import POISON_LIMIT, rescue_orphans
-from tidemill.engine.statements import SQL
 from tidemill.errors import LeaseLost
 from tidemill.postgres import Connection, Database
 
+from . import by_hand
 from .support import history, quiet, until, working
 
 
@@ -29,20 +29,8 @@ async def claimed(db: Database, *, ttl: float = 60.0, on_orphan: Any = None) -> 
 
 
 async def claim(engine: Engine, ttl: float = 60.0) -> Job:
-    node = await engine.db.fetchval(SQL.node_register, "test", 1, ttl, "0", [])
-    [row] = await engine.db.fetch(SQL.claim, engine.names.queue("default"), node, 10, 64, -1, 0, False)
-    return Job(
-        row["id"],
-        row["token"],
-        node,
-        "work",
-        row["attempt"],
-        row["crashes"],
-        row["max_attempts"],
-        None,
-        None,
-        row["args"],
-    )
+    [job] = await by_hand.claim(engine, (await by_hand.new_node(engine.db, ttl=ttl)).id)
+    return job
 
 
 def context(engine: Engine, job: Job) -> Context:

@@ -53,9 +53,11 @@ async def claimed(db: Database) -> tuple[Engine, Job]:
 
     engine = Engine(db, Registry([Kind("k", nothing)]))
     await engine.enqueue("k")
-    node = await db.fetchval(SQL.node_register, "host", 1, 60.0)
+    node = await db.fetchval(SQL.node_register, "host", 1, 60.0, "0", [])
     async with db.connection() as conn:
-        [job] = await jobs_of(engine, conn, await conn.fetch(SQL.claim, engine.names.queue("default"), node, 1, 64, -1))
+        [job] = await jobs_of(
+            engine, conn, await conn.fetch(SQL.claim, engine.names.queue("default"), node, 1, 64, -1, 0, False)
+        )
     return engine, job
 
 
@@ -166,9 +168,9 @@ async def test_what_an_attempt_said_that_was_lost_is_not_taken_for_the_next_ones
     await until(lambda: said(db, 9), what="progress")
     await db.execute("update tidemill.node set expires_at = clock_timestamp() - interval '1 second'")
     await rescue_orphans(engine, db)
-    node = await db.fetchval(SQL.node_register, "host", 2, 60.0)
+    node = await db.fetchval(SQL.node_register, "host", 2, 60.0, "0", [])
     async with db.connection() as conn:
-        rows = await conn.fetch(SQL.claim, engine.names.queue("default"), node, 1, 64, -1)
+        rows = await conn.fetch(SQL.claim, engine.names.queue("default"), node, 1, 64, -1, 0, False)
         [again] = await jobs_of(engine, conn, rows)
     [line] = (await list_jobs(db, "running")).jobs
     assert line.progress is None

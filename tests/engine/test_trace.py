@@ -37,9 +37,9 @@ def engine_of(db: Database) -> Engine:
 
 async def claimed(engine: Engine, node: int | None = None) -> list[Job]:
     """Everything that is ready, held by ``node`` (a live one unless given)."""
-    node = node or await engine.db.fetchval(SQL.node_register, "host", 1, 60.0)
+    node = node or await engine.db.fetchval(SQL.node_register, "host", 1, 60.0, "0", [])
     async with engine.db.connection() as conn:
-        rows = await conn.fetch(SQL.claim, engine.names.queue("default"), node, 10, 64, -1, 0)
+        rows = await conn.fetch(SQL.claim, engine.names.queue("default"), node, 10, 64, -1, 0, False)
         return await jobs_of(engine, conn, [row for row in rows if row["id"] is not None])
 
 
@@ -104,7 +104,7 @@ async def test_a_batchs_closing_job_belongs_to_the_trace_of_whoever_opened_it(db
     await db.execute("delete from tidemill.job_ready")
     now = await db.fetchval("select tidemill.now()")
     await open_one(engine, deadline=now - timedelta(seconds=1))
-    assert await end_overdue_batch(engine, db, await db.fetchval(SQL.node_register, "host", 1, 60.0))
+    assert await end_overdue_batch(engine, db, await db.fetchval(SQL.node_register, "host", 1, 60.0, "0", []))
     assert await traces(db, "job_ready") == [TRACE], "at the deadline"
     await db.execute("delete from tidemill.job_ready")
     async with db.transaction() as conn:

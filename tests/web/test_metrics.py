@@ -185,7 +185,7 @@ async def test_a_worker_that_was_not_asked_to_measure_asks_the_database_for_noth
         await engine.enqueue("letter", {})
         node = await db.fetchval(SQL.node_register, "h", 1, 60.0, "0", [])
         queue = engine.names.queue("mail")
-        [row] = [row for row in await db.fetch(SQL.claim, queue, node, 1, 64, -1, False) if row["id"]]
+        [row] = [row for row in await db.fetch(SQL.claim, queue, node, 1, 64, -1, 0, False) if row["id"]]
         assert row["waited_s"] is None
 
 

@@ -17,11 +17,11 @@ import msgspec
 from tidemill.engine.backoff import Backoff
 from tidemill.engine.batch import BatchSummary, close_batch, seal_batch
 from tidemill.engine.callers import Conversation, begin_batch, hold_with
-from tidemill.engine.callers.recognise import Family, family_of
+from tidemill.engine.callers.recognise import Family, family_of, refuse_autocommit, refuse_closed
 from tidemill.engine.context import Context
 from tidemill.engine.engine import Engine, KeyHeld
 from tidemill.engine.job import NewJob
-from tidemill.engine.kind import Kind, Registry
+from tidemill.engine.kind import Kind, Registry, check_instant, check_jobs, check_tenant
 from tidemill.engine.outcome import Cancel, Done
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Connection
@@ -58,7 +58,7 @@ async def enqueue_batch(
     Raises:
         InvalidInput: naming the argument that cannot be taken; then nothing is enqueued.
     """
-    after = checked_batch(engine.registry, jobs, on_done, deadline)
+    after = checked_batch(engine.registry, jobs, on_done, deadline=deadline, tenant=tenant)
 
     async def work(conn: Connection) -> list[int | None]:
         return await _begin(engine, conn, jobs, after, always=True, deadline=deadline, tenant=tenant)
@@ -66,6 +66,7 @@ async def enqueue_batch(
     if conn is None:
         return await engine.db.retrying(work)
     if family_of(conn) is Family.ASYNCPG:
+        _check_conn(conn)
         return await work(conn)
     await engine.declare_kinds()
     begun = beginning(engine.registry, jobs, after, always=True, deadline=deadline, tenant=tenant)
@@ -73,7 +74,12 @@ async def enqueue_batch(
 
 
 def checked_batch(
-    registry: Registry, jobs: Sequence[NewJob], on_done: NewJob | None, deadline: datetime | None
+    registry: Registry,
+    jobs: Sequence[NewJob],
+    on_done: NewJob | None,
+    *,
+    deadline: datetime | None = None,
+    tenant: UUID | None = None,
 ) -> Steps:
     """What comes after a batch of these.
 
@@ -82,8 +88,8 @@ def checked_batch(
     """
     if len(jobs) > MOST_JOBS:
         raise InvalidInput("jobs", f"{len(jobs)} are more than a batch takes at once ({MOST_JOBS})")
-    if deadline is not None and deadline.tzinfo is None:
-        raise InvalidInput("deadline", "needs a time zone, e.g. datetime.now(UTC)")
+    check_instant("deadline", deadline)
+    check_tenant(tenant)
     return [] if on_done is None else [[_ahead(registry, on_done)]]
 
 
@@ -98,7 +104,7 @@ async def enqueue_chain(
         InvalidInput: naming the argument that cannot be taken; then nothing is enqueued.
         KeyHeld: when a live job holds the key of one of the first step's. In a later step the chain waits for it.
     """
-    first, after = checked_chain(engine.registry, steps)
+    first, after = checked_chain(engine.registry, steps, tenant=tenant)
 
     async def work(conn: Connection) -> list[int]:
         return all_of(first, await _begin(engine, conn, first, after, always=False, tenant=tenant))
@@ -106,13 +112,16 @@ async def enqueue_chain(
     if conn is None:
         return await engine.db.retrying(work)
     if family_of(conn) is Family.ASYNCPG:
+        _check_conn(conn)
         return await work(conn)
     await engine.declare_kinds()
     begun = beginning(engine.registry, first, after, always=False, tenant=tenant)
     return all_of(first, await hold_with(conn, begun))
 
 
-def checked_chain(registry: Registry, steps: Sequence[Sequence[NewJob]]) -> tuple[Sequence[NewJob], Steps]:
+def checked_chain(
+    registry: Registry, steps: Sequence[Sequence[NewJob]], *, tenant: UUID | None = None
+) -> tuple[Sequence[NewJob], Steps]:
     """The first step, and what comes after.
 
     Raises:
@@ -120,6 +129,9 @@ def checked_chain(registry: Registry, steps: Sequence[Sequence[NewJob]]) -> tupl
     """
     if not steps or not all(steps):
         raise InvalidInput("steps", "needs one job or more in every step")
+    for step in steps:
+        check_jobs("steps", step)
+    check_tenant(tenant)
     first, *rest = steps
     return first, [[_ahead(registry, job) for job in step] for step in rest]
 
@@ -175,6 +187,12 @@ async def _close(ctx: Context, args: dict[str, Any]) -> Done | Cancel:
             ids = await ctx.engine.enqueue_many(jobs, conn=conn)
         all_of(jobs, ids)
     return Done(dataclasses.asdict(summary))
+
+
+def _check_conn(conn: Connection) -> None:
+    """Several statements make a batch: on a connection that commits each by itself it could be left half made."""
+    refuse_closed(conn.is_closed())
+    refuse_autocommit(not conn.is_in_transaction(), "use async with conn.transaction()")
 
 
 def _ahead(registry: Registry, job: NewJob) -> NewJob:

@@ -15,7 +15,7 @@ from tidemill.engine.callers import enqueue_with
 from tidemill.engine.callers.recognise import Family, family_of
 from tidemill.engine.declare import declare_kinds
 from tidemill.engine.job import NewJob
-from tidemill.engine.kind import Kind, Registry
+from tidemill.engine.kind import Kind, Registry, check_jobs
 from tidemill.engine.limits import declare_limits
 from tidemill.engine.names import Names
 from tidemill.engine.processes import Processes
@@ -101,6 +101,7 @@ class Engine:
         """
         if not jobs:
             return []
+        check_jobs("jobs", jobs)
         kinds = [self.registry[job.kind] for job in jobs]
         with tracing.enqueuing([k.checked(job) for k, job in zip(kinds, jobs, strict=True)], kinds) as sending:
             ids = await self._insert(sending.jobs, kinds, conn)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -98,8 +98,7 @@ class Kind:
 def _check(job: NewJob, key: object, tenant: object) -> None:
     if job.at is not None and job.delay is not None:
         raise InvalidInput("delay", "give either at or delay, not both")
-    if job.at is not None and (not _is(job.at, datetime) or job.at.tzinfo is None):
-        raise InvalidInput("at", "needs to be a datetime with a time zone, e.g. datetime.now(UTC)")
+    check_instant("at", job.at)
     if job.delay is not None and not (_is(job.delay, (int, float)) and 0 <= job.delay < 1e9):
         raise InvalidInput("delay", f"{job.delay!r} is not a number of seconds from 0 to 1e9")
     if not _is(job.priority, int) or job.priority not in PRIORITIES:
@@ -111,8 +110,32 @@ def _check(job: NewJob, key: object, tenant: object) -> None:
     as_json("key", key)
     if job.trace is not None and not (_is(job.trace, str) and _TRACEPARENT.fullmatch(job.trace)):
         raise InvalidInput("trace", f"{job.trace!r} is no W3C traceparent")
-    if tenant is not None and not isinstance(tenant, UUID):
-        raise InvalidInput("tenant", f"{tenant!r} is not a UUID")
+    check_tenant(tenant)
+
+
+def check_instant(field: str, value: object) -> None:
+    """Raise InvalidInput, naming ``field``, unless it is None or an instant that Postgres can store."""
+    if value is None:
+        return
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise InvalidInput(field, "needs to be a datetime with a time zone, e.g. datetime.now(UTC)")
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInput(field, f"{value} is in no year from 1 to 9999 of UTC") from None
+
+
+def check_tenant(value: object) -> None:
+    """Raise InvalidInput unless it is None or a UUID."""
+    if value is not None and not isinstance(value, UUID):
+        raise InvalidInput("tenant", f"{value!r} is not a UUID")
+
+
+def check_jobs(field: str, jobs: Iterable[object]) -> None:
+    """Raise InvalidInput, naming ``field``, unless they are jobs to enqueue."""
+    for job in jobs:
+        if not isinstance(job, NewJob):
+            raise InvalidInput(field, f"takes jobs as prepare() makes them, not {type(job).__name__}")
 
 
 def _is(value: object, kind: type | tuple[type, ...]) -> bool:
@@ -143,7 +166,7 @@ class Registry:
             return self._kinds[name]
         except KeyError:
             known = ", ".join(sorted(self._kinds)) or "none"
-            raise InvalidInput("kind", f"no job kind {name!r} is registered; known: {known}") from None
+            raise InvalidInput("kind", f"no job kind {name[:200]!r} is registered; known: {known}") from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._kinds

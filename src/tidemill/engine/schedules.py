@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from tidemill.engine import tracing
+from tidemill.engine.arguments import as_json
 from tidemill.engine.engine import Engine
 from tidemill.engine.job import NewJob
 from tidemill.engine.kind import Kind
@@ -83,6 +84,7 @@ class Schedules:
         """
         if not 1 <= len(schedule.name) <= _LONGEST_NAME:
             raise InvalidInput("name", f"needs 1 to {_LONGEST_NAME} characters")
+        as_json("name", schedule.name)
         plan = _read(schedule.spec)
         kind = self._engine.registry[schedule.kind]
         if plan.overlap == "queue" and kind.unique:

@@ -42,5 +42,5 @@ select
       or exists (select from tidemill.flow f where f.queue = q.id and f.parked_by is null)
       or exists (select from tidemill.flow_wake w where w.queue = q.id))) as queues,
   (select jsonb_object_agg(id, per_process) from tidemill.queue where per_process is not null) as per_process,
-  (select extract(epoch from min(next_at) - tidemill.now())::float8 from tidemill.schedule
-   where paused_by is null and error is null) as next_fire_s
+  (select extract(epoch from next_at - tidemill.now())::float8 from tidemill.schedule
+   where paused_by is null and error is null order by next_at limit 1) as next_fire_s

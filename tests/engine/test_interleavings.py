@@ -1,0 +1,138 @@
+"""Whatever the order in which the statements of concurrent transactions run, the engine's tables stay true."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from functools import partial
+from itertools import combinations_with_replacement
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from tests.conftest import administer
+from tests.engine.interleaving import Run, interleave, stepped
+from tests.engine.scenes import ACTS, Scene, scene
+from tests.engine.truths import untrue
+from tidemill.engine import KeyHeld
+from tidemill.errors import LeaseLost
+from tidemill.postgres import Connection, Database, connect
+
+ALLOWED = (KeyHeld, LeaseLost, asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
+
+
+@pytest.fixture
+async def watcher(database_url: str, server_url: str) -> AsyncIterator[Connection]:
+    """A connection that asks who waits for whom. Deadlocks are looked for early, where a superuser may say so."""
+    name = urlsplit(database_url).path.removeprefix("/")
+    await administer(server_url, f"alter database {name} set deadlock_timeout = '30ms'")
+    conn = await connect(database_url, name="watcher")
+    yield conn
+    conn.terminate()
+
+
+async def explore(s: Scene, watcher: Connection, acts: tuple[str, ...], switches: int | None) -> Counter[str]:
+    """Every order of these actors in a scene; how often each kind of thing happened."""
+    met: Counter[str] = Counter()
+    async with stepped(s.db.url, len(acts)) as dbs:
+        works = [partial(ACTS[s.name][act], s) for act in acts]
+        async for run in interleave(dbs, works, watcher, before=s.restore, switches=switches):
+            told = f"{s.name}: {acts} in the order {run.order} came to {run.outcomes}"
+            for outcome in run.outcomes:
+                assert not isinstance(outcome, Exception) or isinstance(outcome, ALLOWED), told
+            assert await untrue(s.db, [s.keyed, s.sibling, s.plain]) == [], told
+            await _effects_are_of_holders(s, acts, run, told)
+            met["orders"] += 1
+            met["waited"] += run.waited
+            met["deadlocks"] += any(isinstance(outcome, asyncpg.DeadlockDetectedError) for outcome in run.outcomes)
+    return met
+
+
+async def _effects_are_of_holders(s: Scene, acts: tuple[str, ...], run: Run, told: str) -> None:
+    """What was written for a run was written before its lease passed to somebody else."""
+    outcome = dict(zip(acts, run.outcomes, strict=True)).get("write")
+    rows = await s.db.fetch("select job, token from public.effect")
+    assert len(rows) == sum(o == "written" for o in run.outcomes), told
+    if outcome != "written":
+        return
+    ended = [acts[i] for i in run.ended]
+    for thief in ("rescue", "finish", "back off", "bury", "overdue"):
+        taken = thief in acts and run.outcomes[acts.index(thief)]
+        if taken and not isinstance(taken, Exception):
+            assert ended.index("write") < ended.index(thief), told
+
+
+async def all_of(db: Database, watcher: Connection, name: str, at_once: int, switches: int | None) -> Counter[str]:
+    s = await scene(db, name)
+    met: Counter[str] = Counter()
+    for acts in combinations_with_replacement(ACTS[name], at_once):
+        found = await explore(s, watcher, acts, switches)
+        assert found["orders"] > 1, acts
+        met += found
+    return met
+
+
+@pytest.mark.parametrize("name", ACTS)
+async def test_two_at_once_in_every_order_of_two_switches(db: Database, watcher: Connection, name: str) -> None:
+    met = await all_of(db, watcher, name, 2, switches=2)
+    assert met["waited"] > 0, "nobody ever waited for a lock, so nothing was tried"
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", ACTS)
+async def test_two_at_once_in_every_order(db: Database, watcher: Connection, name: str) -> None:
+    await all_of(db, watcher, name, 2, switches=None)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", ACTS)
+async def test_three_at_once_in_every_order_of_two_switches(db: Database, watcher: Connection, name: str) -> None:
+    await all_of(db, watcher, name, 3, switches=2)
+
+
+# The method itself ---------------------------------------------------------------------------------------------------
+
+
+async def test_every_order_is_tried_and_a_lost_update_is_found(db: Database, watcher: Connection) -> None:
+    await db.execute("create table tally (n int)")
+
+    async def before() -> None:
+        await db.execute("truncate tally; insert into tally values (0)")
+
+    async def add(db: Database) -> None:
+        async with db.transaction() as conn:
+            n = await conn.fetchval("select n from tally")
+            await conn.execute("update tally set n = $1", n + 1)
+
+    results: list[int] = []
+    orders: set[tuple[int, ...]] = set()
+    async with stepped(db.url, 2) as dbs:
+        async for run in interleave(dbs, [add, add], watcher, before=before):
+            assert run.outcomes == [None, None]
+            orders.add(tuple(run.order))
+            results.append(await db.fetchval("select n from tally"))
+    # 20 orders of three steps each, less those in which both updates would have run before either commit.
+    assert len(orders) == len(results) == 14
+    assert Counter(results) == {2: 2, 1: 12}, "only one after the other counts both"
+
+
+async def test_a_deadlock_is_met_and_leaves_nobody_waiting(db: Database, watcher: Connection) -> None:
+    await db.execute("create table pair (id int primary key); insert into pair values (1), (2)")
+
+    async def nothing() -> None: ...
+
+    async def lock(first: int, second: int, db: Database) -> str:
+        async with db.transaction() as conn:
+            await conn.fetch("select from pair where id = $1 for update", first)
+            await conn.fetch("select from pair where id = $1 for update", second)
+        return "locked"
+
+    deadlocks = 0
+    async with stepped(db.url, 2) as dbs:
+        async for run in interleave(dbs, [partial(lock, 1, 2), partial(lock, 2, 1)], watcher, before=nothing):
+            assert "locked" in run.outcomes
+            deadlocks += any(isinstance(outcome, asyncpg.DeadlockDetectedError) for outcome in run.outcomes)
+    assert deadlocks > 0
