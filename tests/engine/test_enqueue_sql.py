@@ -104,9 +104,9 @@ async def test_the_same_job_is_the_same_row_whether_python_or_sql_enqueues_it(db
 async def _rows(db: Database) -> list[dict[str, Any]]:
     """What is enqueued, without what differs from one job to the next; rank is told by its distance to the time."""
     rows = await db.fetch(
-        "select to_jsonb(j) as job, rank - floor(extract(epoch from enqueued_at) * 1000) as ahead from"
-        " (select *, null::timestamptz as run_at from tidemill.job_ready"
-        " union all select * from tidemill.job_delayed) j order by kind"
+        "select job, rank - floor(extract(epoch from enqueued_at) * 1000) as ahead from"
+        " (select to_jsonb(r) as job, rank, enqueued_at, kind from tidemill.job_ready r"
+        " union all select to_jsonb(d), rank, enqueued_at, kind from tidemill.job_delayed d) j order by kind"
     )
     return [
         {k: v for k, v in row["job"].items() if k not in ("id", "rank", "enqueued_at")}
