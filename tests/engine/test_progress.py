@@ -14,13 +14,13 @@ from tidemill.engine import Context, Engine, Kind, Registry
 from tidemill.engine.job import Job
 from tidemill.engine.look import find_job, list_jobs
 from tidemill.engine.progress import EVERY_S, Progress, Report, Said
-from tidemill.engine.rescue import jobs_of, rescue_orphans
-from tidemill.engine.statements import SQL
+from tidemill.engine.rescue import rescue_orphans
 from tidemill.postgres import Database
 
 from .api_app import SOON, Work, count
+from .api_running import running
 from .support import PATIENCE, quiet, until, working
-from .test_api_jobs import running
+from .test_trace import claimed as claim
 
 
 class Held:
@@ -53,11 +53,7 @@ async def claimed(db: Database) -> tuple[Engine, Job]:
 
     engine = Engine(db, Registry([Kind("k", nothing)]))
     await engine.enqueue("k")
-    node = await db.fetchval(SQL.node_register, "host", 1, 60.0, "0", [])
-    async with db.connection() as conn:
-        [job] = await jobs_of(
-            engine, conn, await conn.fetch(SQL.claim, engine.names.queue("default"), node, 1, 64, -1, 0, False)
-        )
+    [job] = await claim(engine)
     return engine, job
 
 
@@ -168,10 +164,7 @@ async def test_what_an_attempt_said_that_was_lost_is_not_taken_for_the_next_ones
     await until(lambda: said(db, 9), what="progress")
     await db.execute("update tidemill.node set expires_at = clock_timestamp() - interval '1 second'")
     await rescue_orphans(engine, db)
-    node = await db.fetchval(SQL.node_register, "host", 2, 60.0, "0", [])
-    async with db.connection() as conn:
-        rows = await conn.fetch(SQL.claim, engine.names.queue("default"), node, 1, 64, -1, 0, False)
-        [again] = await jobs_of(engine, conn, rows)
+    [again] = await claim(engine)
     [line] = (await list_jobs(db, "running")).jobs
     assert line.progress is None
     mine = Report(engine.progress, again)
