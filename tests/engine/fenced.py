@@ -174,6 +174,11 @@ async def finish_plainly(h: Home, job: Job) -> object:
     return await finish_done(h.db, [Ending(job, "done")]) or LOST
 
 
+async def say_how_far(h: Home, job: Job) -> object:
+    said = [job.id], [job.token], [job.node], [1], [2], ["x"]
+    return await h.db.fetch(ENGINE_SQL.progress_write, *said, [], []) or LOST
+
+
 async def fan_out_job(h: Home) -> Job:
     await h.app.sync.trigger_scheduled(trigger="test", request_key="1")
     return await h.claimed(scheduled.FAN_OUT)
@@ -303,6 +308,7 @@ OBSERVED = files(SYNC, "upsert_posts", "posts_done", "tombstone_posts") | files(
 PATHS = {
     "a job of a batch ends": Path(account_job, finish_in_batch, files(ENGINE, "finish"), TAKEN),
     "a plain job is done": Path(tick_job, finish_plainly, files(ENGINE, "finish_done"), TAKEN),
+    "a job says how far it has got": Path(tick_job, say_how_far, files(ENGINE, "progress_write")),
     "a run fans out": Path(
         fan_out_job,
         fan_out,

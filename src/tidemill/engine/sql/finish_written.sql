@@ -5,12 +5,11 @@
 -- Parameters: arrays of id, attempt, crashes, node, outcome.
 select u.id
 from unnest($1::bigint[], $2::smallint[], $3::smallint[], $4::bigint[], $5::text[]) as u (id, attempt, crashes, node, outcome)
+left join lateral (
+  select outcome, reason from tidemill.job_run
+  where id = u.id and attempt = u.attempt and crashes = u.crashes and node = u.node
+  limit 1) r on true
 where case
-  when u.outcome in ('snooze', 'release') then not exists (
-    select from tidemill.job_run r
-    where r.id = u.id and r.attempt = u.attempt and r.crashes = u.crashes and r.node = u.node
-      and (r.outcome = 'crashed' or r.reason = 'poison'))
-  else exists (
-    select from tidemill.job_run r
-    where r.id = u.id and r.attempt = u.attempt and r.crashes = u.crashes and r.node = u.node and r.outcome = u.outcome)
+  when u.outcome in ('snooze', 'release') then r.outcome is distinct from 'crashed' and r.reason is distinct from 'poison'
+  else r.outcome = u.outcome
 end

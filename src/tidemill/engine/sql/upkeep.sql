@@ -38,7 +38,8 @@ select
   array(
     select q.id from tidemill.queue q
     where q.paused_at is null and (
-      exists (select from tidemill.job_ready r where r.queue = q.id and r.lane >= 0)
+      -- Not exists: for a queue without work the planner would read the whole table in hope of an early end.
+      (select r.lane from tidemill.job_ready r where r.queue = q.id and r.lane >= 0 order by r.lane limit 1) is not null
       or exists (select from tidemill.flow f where f.queue = q.id and f.parked_by is null)
       or exists (select from tidemill.flow_wake w where w.queue = q.id))) as queues,
   (select jsonb_object_agg(id, per_process) from tidemill.queue where per_process is not null) as per_process,
