@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -492,17 +493,34 @@ async def test_a_worker_ticks_by_itself(db: Database) -> None:
             assert await seen.get() == "2026-05-04T12:15:00+00:00"
 
 
-async def test_sleeping_schedules_are_not_looked_at(db: Database, schedules: Schedules) -> None:
+async def test_what_a_tick_reads_and_locks_is_what_is_due_and_not_what_sleeps(db: Database, schedules: Schedules) -> None:
     await db.execute(
         "insert into tidemill.schedule (name, kind, spec, next_at)"
-        " select 's' || n, 'tide', '{\"cron\": \"0 0 1 1 *\"}', '2027-01-01Z' from generate_series(1, 20000) n"
+        " select 's' || n, 'tide', '{\"cron\": \"0 0 1 1 *\"}', '2027-01-01Z' from generate_series(1, 100000) n"
     )
-    await schedules.declare(TIDES)
+    await db.execute(
+        "insert into tidemill.schedule (name, kind, spec, next_at)"
+        " select 'due ' || n, 'tide', '{\"cron\": \"0 * * * *\"}', $1::timestamptz from generate_series(1, 1000) n",
+        NOON,
+    )
     await db.execute("analyze tidemill.schedule")
-    await _set_clock(db, NOON + QUARTER)
-    plan = await db.fetch(
-        "explain (analyze, buffers, costs off, timing off, summary off) " + SQL.schedule_due, ["tide"], 500
-    )
-    text = "\n".join(row[0] for row in plan)
-    assert "Index Scan using schedule_due" in text
-    assert "Seq Scan on schedule" not in text
+    names, nows = [f"due {n}" for n in range(1, 1001)], [NOON] * 1000
+    later = [NOON + timedelta(hours=1)] * 1000
+
+    due = await _explained(db, SQL.schedule_due, ["tide"], 500, 0)
+    assert "Index Scan using schedule_due" in due["text"]
+    assert due["buffers"] < 4 * 500
+    earliest = await _explained(db, SQL.schedule_next, ["tide"])
+    assert "using schedule_due" in earliest["text"]
+    assert earliest["buffers"] < 20
+    moved = await _explained(db, SQL.schedule_move, names, nows, later, nows)
+    assert "Seq Scan" not in due["text"] + earliest["text"] + moved["text"]
+    assert await db.fetchval("select count(*) from tidemill.schedule where last_at = $1", NOON) == 1000
+
+
+async def _explained(db: Database, statement: str, *args: Any) -> dict[str, Any]:
+    plan = await db.fetch("explain (analyze, buffers, costs off, timing off, summary off) " + statement, *args)
+    lines = [row[0] for row in plan]
+    [buffers] = re.findall(r"shared ([a-z0-9= ]+)", next(line for line in lines if "Buffers:" in line))
+    read = sum(int(n) for n in re.findall(r"(?:hit|read)=(\d+)", buffers))
+    return {"text": "\n".join(lines), "buffers": read}

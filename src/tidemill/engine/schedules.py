@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
+import msgspec
 import structlog
 
 from tidemill.engine.engine import Engine
@@ -17,8 +21,17 @@ from tidemill.engine.statements import SQL
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Connection, Database, Record
 
-CHUNK = 500
+CHUNK = 1000
 """Due schedules that one transaction fires."""
+LONGEST_S = 3.0
+"""Seconds after which a tick begins no further chunk: the heartbeat of its process waits for it."""
+MOST_PLANS = 20_000
+"""Different specs that a process keeps as it has read them."""
+
+_SPREAD = 8
+"""Chunks over which nodes that meet spread out."""
+_MISSES = 10
+"""Chunks in a row of which others left nothing: they are at it, and the next tick will see what they leave."""
 
 _LONGEST_NAME = 200
 
@@ -90,7 +103,7 @@ class Schedules:
             )
         where = conn or self._db
         now = await where.fetchval("select tidemill.now()")
-        _job(schedule.name, kind, schedule.args, plan, now)
+        kind.checked(_job(schedule.name, kind, schedule.args, plan, now))
         await where.execute(
             SQL.schedule_declare, schedule.name, kind.name, schedule.args, schedule.spec, plan.next(now)
         )
@@ -103,11 +116,19 @@ class Schedules:
         while a fire waits for the job before it.
         """
         kinds = [kind.name for kind in self._engine.registry]
-        while True:
-            due = await self._db.fetch(SQL.schedule_due, kinds, CHUNK)
+        give_up = asyncio.get_running_loop().time() + LONGEST_S
+        skipped = misses = 0
+        while misses < _MISSES and asyncio.get_running_loop().time() < give_up:
+            due = await self._db.fetch(SQL.schedule_due, kinds, CHUNK, skipped)
             moved = await self._fire(due)
-            if len(due) < CHUNK or not moved:  # none moved: other nodes are at the same rows
-                return await self._db.fetchval(SQL.schedule_next, kinds)
+            if len(due) < CHUNK and not skipped:
+                break
+            misses = 0 if moved else misses + 1
+            if moved < len(due):  # another node is at the same rows: look for some of one's own
+                skipped = CHUNK * random.randrange(_SPREAD)  # noqa: S311 - only keeps nodes apart
+            elif len(due) < CHUNK:
+                skipped = 0
+        return await self._db.fetchval(SQL.schedule_next, kinds)
 
     async def list(self) -> list[Record]:
         """All schedules by name: ``name, kind, spec, next_at, last_at, paused_by, error``."""
@@ -158,32 +179,49 @@ class Schedules:
                 moves[row["name"]] = _move(row, self._engine.registry[row["kind"]])
             except InvalidInput as e:
                 broken[row["name"]] = row["next_at"], str(e)
-            except Exception as e:  # noqa: BLE001 - a kind makes keys and tenants by functions of the application's own
-                broken[row["name"]] = row["next_at"], f"{type(e).__name__}: {e}"
-        return await self._enqueue(moves) + await self._mark(broken)
+        try:
+            moved = await self._enqueue(moves)
+        except Exception:
+            # All jobs are checked when they are enqueued, and one that is refused has them all undone: find it.
+            refusals = {name: (move.seen_at, error) for name, move in moves.items() if (error := self._refusal(move))}
+            if not refusals:
+                raise
+            broken |= refusals
+            moved = await self._enqueue({name: move for name, move in moves.items() if name not in refusals})
+        return moved + await self._mark(broken)
 
     async def _enqueue(self, moves: Mapping[str, _Move]) -> int:
         if not moves:
             return 0
         planned = moves.values()
-        fires = [(move.name, at) for move in planned for at in move.jobs]
 
         async def work(conn: Connection) -> int:
-            rows = await conn.fetch(
-                SQL.schedule_fire,
+            won = await conn.fetch(
+                SQL.schedule_move,
                 [move.name for move in planned],
                 [move.seen_at for move in planned],
                 [move.following_at for move in planned],
-                [name for name, _ in fires],
-                [at for _, at in fires],
+                [max(move.jobs, default=None) for move in planned],
             )
-            won = [(row["name"], row["fire_at"]) for row in rows if row["fire_at"]]
-            if won:
-                jobs = await self._engine.enqueue_many([moves[name].jobs[at] for name, at in won], conn=conn)
-                await conn.execute(SQL.schedule_fired, [name for name, _ in won], [at for _, at in won], jobs)
-            return len({row["name"] for row in rows})
+            fires = [(row["name"], at) for row in won for at in moves[row["name"]].jobs]
+            noted = await conn.fetch(SQL.schedule_fire, [name for name, _ in fires], [at for _, at in fires])
+            jobs = [moves[row["name"]].jobs[row["fire_at"]] for row in noted]
+            ids = await self._engine.enqueue_many(jobs, conn=conn)
+            await conn.execute(SQL.schedule_fired, [row["place"] for row in noted], ids)
+            return len(won)
 
         return await self._db.retrying(work)
+
+    def _refusal(self, move: _Move) -> str | None:
+        """Why a job of these cannot be enqueued."""
+        try:
+            for job in move.jobs.values():
+                self._engine.registry[job.kind].checked(job)
+        except InvalidInput as e:
+            return str(e)
+        except Exception as e:  # noqa: BLE001 - a kind makes keys and tenants by functions of the application's own
+            return f"{type(e).__name__}: {e}"
+        return None
 
     async def _mark(self, broken: Mapping[str, tuple[datetime, str]]) -> int:
         if not broken:
@@ -193,6 +231,11 @@ class Schedules:
         for row in marked:
             _log.error("schedule_broken", schedule=row["name"], error=row["error"])
         return len(marked)
+
+
+@lru_cache(maxsize=MOST_PLANS)
+def _plan(spec: str) -> Plan:
+    return _read(msgspec.json.decode(spec))
 
 
 def _read(spec: Mapping[str, Any]) -> Plan:
@@ -206,10 +249,9 @@ def _read(spec: Mapping[str, Any]) -> Plan:
 
 def _move(row: Record, kind: Kind) -> _Move:
     """What a due row does: the fires it carries out, and the one after."""
-    plan = _read(row["spec"])
-    seen_at, now = row["next_at"], row["now"]
-    fires = plan.due(seen_at, now)
-    following_at = plan.next(now)
+    plan = _plan(row["spec"])
+    seen_at = row["next_at"]
+    fires, following_at = plan.due(seen_at, row["now"])
     if plan.overlap == "queue" and len(fires) > 1:
         following_at = fires[1]
         del fires[1:]
@@ -218,17 +260,15 @@ def _move(row: Record, kind: Kind) -> _Move:
 
 
 def _job(name: str, kind: Kind, args: object, plan: Plan, fire_at: datetime) -> NewJob:
-    """The job of a fire, known to be one that the kind takes."""
+    """The job of a fire; whether the kind takes it is seen when it is enqueued."""
     if not isinstance(args, dict):
         raise InvalidInput("args", "is not an object")
-    job = NewJob(
+    return NewJob(
         kind=kind.name,
         args={**args, "fire_at": fire_at.isoformat()},
         key=None if plan.overlap == "allow" or kind.unique else f"schedule:{name}",
         at=plan.start(name, fire_at) if plan.jitter else None,
     )
-    kind.checked(job)
-    return job
 
 
 def _unknown(name: str) -> InvalidInput:

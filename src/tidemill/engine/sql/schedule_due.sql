@@ -1,7 +1,8 @@
 -- Called by: Schedules.tick, before it computes the next fires; any number of nodes at once.
--- Index: schedule_due, and unique_key_pkey for those that wait in line; sleeping schedules cost nothing.
--- Fence: none and no locks: schedule_fire compares next_at before it moves it. Parameters: kinds this process knows, most rows.
-select s.name, s.kind, s.args, s.spec, s.next_at, clock.now
+-- Index: schedule_due, in its order, and unique_key_pkey for those that wait in line; sleeping schedules cost nothing.
+-- Fence: none and no locks: schedule_move compares next_at before it moves it.
+-- Parameters: kinds this process knows, most rows, rows to leave to other nodes.
+select s.name, s.kind, s.args, s.spec::text as spec, s.next_at, clock.now
 from (select tidemill.now() as now offset 0) clock
 cross join lateral (
   select * from tidemill.schedule
@@ -10,6 +11,6 @@ cross join lateral (
     and not (spec ->> 'overlap' is not distinct from 'queue' and exists (
       select from tidemill.unique_key u join tidemill.kind k on k.id = u.kind
       where k.name = schedule.kind and u.key = 'schedule:' || schedule.name))
-  order by next_at, name
-  limit $2
+  order by next_at
+  limit $2 offset $3
 ) s

@@ -1,6 +1,6 @@
--- Called by: Schedules.tick, after it enqueued the jobs of the fires it won, in the same transaction.
--- Index: schedule_fire_pkey.
--- Fence: the rows were inserted by this transaction. Parameters, as arrays: name, fire time, job.
+-- Called by: Schedules.tick, after it enqueued the jobs of the fires it noted, in the same transaction.
+-- Index: none: the rows are where this transaction put them. Fence: likewise.
+-- Parameters, as arrays: place (ctid), job (null = the job of the fire before had not ended).
 update tidemill.schedule_fire f set job_id = u.job_id
-from unnest($1::text[], $2::timestamptz[], $3::bigint[]) as u (name, fire_at, job_id)
-where f.name = u.name and f.fire_at = u.fire_at
+from unnest($1::tid[], $2::bigint[]) as u (place, job_id)
+where f.ctid = u.place
