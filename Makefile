@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix lint bench bench-sync bench-engine chaos clean
+.PHONY: help demo test test-matrix lint bench bench-sync bench-engine bench-schedules chaos clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -26,13 +26,16 @@ lint: $(READY) ## style, format, types, floors
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: bench-sync bench-engine ## every benchmark there is
+bench: bench-sync bench-engine bench-schedules ## every benchmark there is
 
 bench-sync: $(READY) ## measure the sync against a bare HTTP loop and the one-by-one algorithm
 	$(BIN)/python -m benchmarks.sync
 
 bench-engine: $(READY) ## measure the job engine against its limit and its peers; QUICK=1 only sees that it runs
 	$(BIN)/python -m benchmarks.engine $(if $(filter-out 0,$(QUICK)),--quick)
+
+bench-schedules: $(READY) ## measure a tick of 10,000 due schedules against a bare statement that writes the same; QUICK=1
+	$(BIN)/python -m benchmarks.schedules $(if $(filter-out 0,$(QUICK)),--quick)
 
 chaos: $(READY) ## the long fault runs: processes killed and stopped, Postgres restarted
 	scripts/debian-packages

@@ -47,7 +47,7 @@ _FOUND = """
 select
   (select count(distinct name) from tidemill.schedule_fire where job_id is not null)::int as fired,
   (select count(distinct job_id) from tidemill.schedule_fire)::int as jobs_told,
-  (select count(*) from (select id from tidemill.job_ready union all select id from tidemill.job_delayed) j)::int as jobs,
+  ((select count(*) from tidemill.job_ready) + (select count(*) from tidemill.job_delayed))::int as jobs,
   (select count(*) from tidemill.unique_key)::int as keys,
   (select count(*) from tidemill.schedule where last_at is not null)::int as moved
 """
@@ -83,6 +83,13 @@ def engine_of(db: Database) -> Engine:
     registry = Registry()
     registry.add(Kind("tide", _nothing))
     return Engine(db, registry)
+
+
+async def until_none_is_due(schedules: Schedules) -> None:
+    """Tick until all that is due now has been fired."""
+    now = datetime.now(UTC)
+    while (following := await schedules.tick()) is not None and following <= now:
+        pass
 
 
 class World:
@@ -144,5 +151,3 @@ class World:
 async def bare(conn: Connection, planned: list[Any]) -> None:
     """One set-based statement that writes what a tick writes."""
     await conn.execute(_BARE, *planned, timeout=600)
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -21,14 +21,14 @@ from tidemill.engine.statements import SQL
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Connection, Database, Record
 
-CHUNK = 1000
+CHUNK = 500
 """Due schedules that one transaction fires."""
 LONGEST_S = 3.0
 """Seconds after which a tick begins no further chunk: the heartbeat of its process waits for it."""
 MOST_PLANS = 20_000
 """Different specs that a process keeps as it has read them."""
 
-_SPREAD = 8
+_SPREAD = 16
 """Chunks over which nodes that meet spread out."""
 _MISSES = 10
 """Chunks in a row of which others left nothing: they are at it, and the next tick will see what they leave."""
@@ -177,17 +177,18 @@ class Schedules:
         for row in due:
             try:
                 moves[row["name"]] = _move(row, self._engine.registry[row["kind"]])
-            except InvalidInput as e:
-                broken[row["name"]] = row["next_at"], str(e)
+            except Exception as e:  # noqa: BLE001 - whatever a row is, it must not stop the others
+                broken[row["name"]] = row["next_at"], _told(e)
         try:
             moved = await self._enqueue(moves)
         except Exception:
-            # All jobs are checked when they are enqueued, and one that is refused has them all undone: find it.
-            refusals = {name: (move.seen_at, error) for name, move in moves.items() if (error := self._refusal(move))}
-            if not refusals:
+            # A job that is refused, or a fire that was carried out before, has the whole chunk undone: look for them.
+            refused = {name: (move.seen_at, why) for name, move in moves.items() if (why := self._refusal(move))}
+            left = await self._unfired({name: move for name, move in moves.items() if name not in refused})
+            if left == moves:
                 raise
-            broken |= refusals
-            moved = await self._enqueue({name: move for name, move in moves.items() if name not in refusals})
+            broken |= refused
+            moved = await self._enqueue(left)
         return moved + await self._mark(broken)
 
     async def _enqueue(self, moves: Mapping[str, _Move]) -> int:
@@ -203,11 +204,9 @@ class Schedules:
                 [move.following_at for move in planned],
                 [max(move.jobs, default=None) for move in planned],
             )
-            fires = [(row["name"], at) for row in won for at in moves[row["name"]].jobs]
-            noted = await conn.fetch(SQL.schedule_fire, [name for name, _ in fires], [at for _, at in fires])
-            jobs = [moves[row["name"]].jobs[row["fire_at"]] for row in noted]
+            names, fires, jobs = _columns(moves[row["name"]] for row in won)
             ids = await self._engine.enqueue_many(jobs, conn=conn)
-            await conn.execute(SQL.schedule_fired, [row["place"] for row in noted], ids)
+            await conn.execute(SQL.schedule_fire, names, fires, ids)
             return len(won)
 
         return await self._db.retrying(work)
@@ -217,11 +216,18 @@ class Schedules:
         try:
             for job in move.jobs.values():
                 self._engine.registry[job.kind].checked(job)
-        except InvalidInput as e:
-            return str(e)
         except Exception as e:  # noqa: BLE001 - a kind makes keys and tenants by functions of the application's own
-            return f"{type(e).__name__}: {e}"
+            return _told(e)
         return None
+
+    async def _unfired(self, moves: Mapping[str, _Move]) -> dict[str, _Move]:
+        """The same without the fires that were carried out before."""
+        names, fires, _ = _columns(moves.values())
+        fired = {(row["name"], row["fire_at"]) for row in await self._db.fetch(SQL.schedule_fired, names, fires)}
+        return {
+            name: replace(move, jobs={at: job for at, job in move.jobs.items() if (name, at) not in fired})
+            for name, move in moves.items()
+        }
 
     async def _mark(self, broken: Mapping[str, tuple[datetime, str]]) -> int:
         if not broken:
@@ -238,6 +244,14 @@ def _plan(spec: str) -> Plan:
     return _read(msgspec.json.decode(spec))
 
 
+@lru_cache(maxsize=CHUNK)
+def _due(spec: str, planned: datetime, now: datetime) -> tuple[Sequence[datetime], datetime | None]:
+    """What is carried out and what follows: computed once for all schedules of a chunk that are alike."""
+    plan = _plan(spec)
+    fires, following_at = plan.due(planned, now)
+    return (fires[:1], fires[1]) if plan.overlap == "queue" and len(fires) > 1 else (fires, following_at)
+
+
 def _read(spec: Mapping[str, Any]) -> Plan:
     plan = recurrence(spec)
     if plan.overlap == "replace":
@@ -249,13 +263,9 @@ def _read(spec: Mapping[str, Any]) -> Plan:
 
 def _move(row: Record, kind: Kind) -> _Move:
     """What a due row does: the fires it carries out, and the one after."""
-    plan = _plan(row["spec"])
-    seen_at = row["next_at"]
-    fires, following_at = plan.due(seen_at, row["now"])
-    if plan.overlap == "queue" and len(fires) > 1:
-        following_at = fires[1]
-        del fires[1:]
-    name, args = row["name"], row["args"]
+    name, spec, args, seen_at = row["name"], row["spec"], row["args"], row["next_at"]
+    plan = _plan(spec)
+    fires, following_at = _due(spec, seen_at, row["now"])
     return _Move(name, seen_at, following_at, {at: _job(name, kind, args, plan, at) for at in fires})
 
 
@@ -269,6 +279,16 @@ def _job(name: str, kind: Kind, args: object, plan: Plan, fire_at: datetime) -> 
         key=None if plan.overlap == "allow" or kind.unique else f"schedule:{name}",
         at=plan.start(name, fire_at) if plan.jitter else None,
     )
+
+
+def _columns(moves: Iterable[_Move]) -> tuple[list[str], list[datetime], list[NewJob]]:
+    """Schedule, fire time and job of every fire."""
+    fires = [(move.name, at, job) for move in moves for at, job in move.jobs.items()]
+    return [name for name, _, _ in fires], [at for _, at, _ in fires], [job for _, _, job in fires]
+
+
+def _told(e: Exception) -> str:
+    return str(e) if isinstance(e, InvalidInput) else f"{type(e).__name__}: {e}"
 
 
 def _unknown(name: str) -> InvalidInput:

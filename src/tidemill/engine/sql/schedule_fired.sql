@@ -1,6 +1,4 @@
--- Called by: Schedules.tick, after it enqueued the jobs of the fires it noted, in the same transaction.
--- Index: none: the rows are where this transaction put them. Fence: likewise.
--- Parameters, as arrays: place (ctid), job (null = the job of the fire before had not ended).
-update tidemill.schedule_fire f set job_id = u.job_id
-from unnest($1::tid[], $2::bigint[]) as u (place, job_id)
-where f.ctid = u.place
+-- Called by: Schedules.tick, when a chunk was undone: a next_at that was put back by hand leads to fires carried out before.
+-- Index: schedule_fire_pkey. Fence: none; what is found is left out of another try. Parameters, as arrays: name, fire time.
+select name, fire_at from tidemill.schedule_fire
+where (name, fire_at) in (select * from unnest($1::text[], $2::timestamptz[]))
