@@ -226,6 +226,26 @@ async def test_a_row_that_another_node_is_firing_is_not_waited_for(db: Database,
     assert await _fires(db) == [("ebbs", NOON + QUARTER), ("tides", NOON + QUARTER)]
 
 
+async def test_a_chunk_that_another_node_holds_keeps_nobody_from_the_rest(db: Database, schedules: Schedules) -> None:
+    await _declare_many(db, 2 * CHUNK + 10, NOON)
+    async with asyncio.timeout(60), db.transaction() as other:
+        held = await other.fetch("select name from tidemill.schedule order by next_at limit $1 for update", CHUNK)
+        assert await schedules.tick() == NOON
+        assert len(await _fires(db)) == CHUNK + 10
+    assert {name for name, _ in await _fires(db)}.isdisjoint({row["name"] for row in held})
+    await schedules.tick()
+    assert len(await _fires(db)) == 2 * CHUNK + 10
+
+
+async def _declare_many(db: Database, count: int, next_at: datetime) -> None:
+    await db.execute(
+        "insert into tidemill.schedule (name, kind, spec, next_at)"
+        " select 's' || n, 'tide', '{\"cron\": \"0 * * * *\"}', $2::timestamptz from generate_series(1, $1::int) n",
+        count,
+        next_at,
+    )
+
+
 async def test_a_definition_changed_between_reading_and_firing_is_not_fired(
     db: Database, schedules: Schedules, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -475,6 +495,30 @@ async def test_five_nodes_ticking_at_once_fire_every_due_time_exactly_once(
     assert len(jobs) == len(expected)
 
 
+async def test_three_nodes_that_tick_once_leave_nothing_of_what_is_due_at_one_instant(
+    db: Database, nodes: list[Schedules], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidemill.engine.schedules.LONGEST_S", 120.0)
+    await _set_clock(db, NOON)
+    await _declare_many(db, 2000, NOON)
+    await asyncio.gather(*(node.tick() for node in nodes[:3]))
+    fires = await db.fetch("select name, fire_at, job_id from tidemill.schedule_fire")
+    assert {(row["name"], row["fire_at"]) for row in fires} == {(f"s{n}", NOON) for n in range(1, 2001)}
+    assert len(fires) == 2000
+    assert {row["job_id"] for row in fires} == (await _jobs(db)).keys()
+    assert await db.fetchval("select count(*) from tidemill.schedule where next_at <= $1", NOON) == 0
+
+
+async def test_a_tick_that_takes_long_stops_and_the_next_one_goes_on(
+    db: Database, schedules: Schedules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidemill.engine.schedules.LONGEST_S", 0.0)
+    await _declare_many(db, 2, NOON)
+    assert await schedules.tick() == NOON
+    monkeypatch.undo()
+    assert await schedules.tick() == NOON + timedelta(hours=1)
+
+
 async def test_a_worker_ticks_by_itself(db: Database) -> None:
     seen: asyncio.Queue[str] = asyncio.Queue()
 
@@ -496,15 +540,11 @@ async def test_a_worker_ticks_by_itself(db: Database) -> None:
 async def test_a_tick_reads_and_locks_what_is_due_and_not_what_sleeps(db: Database, schedules: Schedules) -> None:
     await db.execute(
         "insert into tidemill.schedule (name, kind, spec, next_at)"
-        " select 's' || n, 'tide', '{\"cron\": \"0 0 1 1 *\"}', '2027-01-01Z' from generate_series(1, 100000) n"
+        " select 'asleep ' || n, 'tide', '{\"cron\": \"0 0 1 1 *\"}', '2027-01-01Z' from generate_series(1, 100000) n"
     )
-    await db.execute(
-        "insert into tidemill.schedule (name, kind, spec, next_at)"
-        " select 'due ' || n, 'tide', '{\"cron\": \"0 * * * *\"}', $1::timestamptz from generate_series(1, 1000) n",
-        NOON,
-    )
+    await _declare_many(db, 1000, NOON)
     await db.execute("analyze tidemill.schedule")
-    names, nows = [f"due {n}" for n in range(1, 1001)], [NOON] * 1000
+    names, nows = [f"s{n}" for n in range(1, 1001)], [NOON] * 1000
     later = [NOON + timedelta(hours=1)] * 1000
 
     due = await _explained(db, SQL.schedule_due, ["tide"], 500, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,11 +26,6 @@ LONGEST_S = 3.0
 """Seconds after which a tick begins no further chunk: the heartbeat of its process waits for it."""
 MOST_PLANS = 20_000
 """Different specs that a process keeps as it has read them."""
-
-_SPREAD = 16
-"""Chunks over which nodes that meet spread out."""
-_MISSES = 10
-"""Chunks in a row of which others left nothing: they are at it, and the next tick will see what they leave."""
 
 _LONGEST_NAME = 200
 
@@ -117,17 +111,15 @@ class Schedules:
         """
         kinds = [kind.name for kind in self._engine.registry]
         give_up = asyncio.get_running_loop().time() + LONGEST_S
-        skipped = misses = 0
-        while misses < _MISSES and asyncio.get_running_loop().time() < give_up:
-            due = await self._db.fetch(SQL.schedule_due, kinds, CHUNK, skipped)
-            moved = await self._fire(due)
-            if len(due) < CHUNK and not skipped:
-                break
-            misses = 0 if moved else misses + 1
-            if moved < len(due):  # another node is at the same rows: look for some of one's own
-                skipped = CHUNK * random.randrange(_SPREAD)  # noqa: S311 - only keeps nodes apart
-            elif len(due) < CHUNK:
-                skipped = 0
+        left = moved = 0
+        while asyncio.get_running_loop().time() < give_up:
+            due = await self._db.fetch(SQL.schedule_due, kinds, CHUNK, left)
+            fired = await self._fire(due)
+            left, moved = left + len(due) - fired, moved + fired
+            if len(due) < CHUNK:
+                if not left or not moved:
+                    break
+                left = moved = 0  # once more over what other nodes were at
         return await self._db.fetchval(SQL.schedule_next, kinds)
 
     async def list(self) -> list[Record]:

@@ -1,7 +1,7 @@
 -- Called by: Schedules.tick, before it computes the next fires; any number of nodes at once.
 -- Index: schedule_due, in its order, and unique_key_pkey for those that wait in line; sleeping schedules cost nothing.
 -- Fence: none and no locks: schedule_move compares next_at before it moves it.
--- Parameters: kinds this process knows, most rows, rows to leave to other nodes.
+-- Parameters: kinds this process knows, most rows, rows to pass over because other nodes are at them.
 select s.name, s.kind, s.args, s.spec::text as spec, s.next_at, clock.now
 from (select tidemill.now() as now offset 0) clock
 cross join lateral (
