@@ -18,7 +18,7 @@ from tidemill.engine.statements import SQL
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Database
 
-from .support import working
+from .support import history, working
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
@@ -125,7 +125,7 @@ async def test_a_declaration_commits_or_rolls_back_with_the_callers_transaction(
         ("kind", {"kind": "ebb"}),
         ("hour", {"cron": "0 25 * * *"}),
         ("timezone", {"timezone": "Mars/Olympus"}),
-        ("overlap", {"overlap": "replace"}),
+        ("overlap", {"overlap": "often"}),
         ("every", {"every": "1h"}),
         ("often", {"often": True}),
         ("name", {"name": "n" * 201}),
@@ -145,7 +145,7 @@ async def test_a_bad_declaration_is_refused_and_nothing_is_written(
     [
         ("spec", {"cron": "0 0 15W * *"}),
         ("spec", {"cron": "0 0 * * *", "timezone": "Mars/Olympus"}),
-        ("spec", {"cron": "0 0 * * *", "overlap": "replace"}),
+        ("spec", {"cron": "0 0 * * *", "overlap": "often"}),
         ("spec", {"when": "often"}),
         ("spec", ["0 0 * * *"]),
         ("args", [1]),
@@ -357,6 +357,60 @@ async def test_with_overlap_queue_fires_wait_their_turn_one_after_the_other(
     assert await db.fetchval("select count(*) from tidemill.schedule_fire where job_id is null") == 0
 
 
+async def test_with_overlap_replace_a_waiting_job_makes_room_for_the_newest_fires(
+    db: Database, schedules: Schedules
+) -> None:
+    await schedules.declare(Schedule(name="tides", kind="tide", every="15m", overlap="replace"))
+    await schedules.declare(Schedule(name="ebbs", kind="tide", every="15m"))
+    for n in (1, 3):
+        await _set_clock(db, NOON + n * QUARTER)
+        assert await schedules.tick() == NOON + (n + 1) * QUARTER
+    jobs = await _jobs(db)
+    fires = await db.fetch("select fire_at, job_id from tidemill.schedule_fire where name = 'tides' order by fire_at")
+    assert [row["fire_at"] for row in fires] == [NOON + QUARTER, NOON + 3 * QUARTER]
+    assert sorted(job["fire_at"] for job in jobs.values()) == ["2026-05-04T12:15:00+00:00", "2026-05-04T12:45:00+00:00"]
+    assert fires[1]["job_id"] in jobs
+    assert await history(db) == [("tide", 0, "cancelled", "cancelled by the next fire of its schedule")]
+    assert await db.fetchval("select id from tidemill.job_run") == fires[0]["job_id"]
+
+
+async def test_with_overlap_replace_a_running_job_is_asked_to_stop_once_and_the_next_starts_when_it_has(
+    db: Database,
+) -> None:
+    started: asyncio.Queue[str] = asyncio.Queue()
+    stopped: list[str] = []
+    may_stop = asyncio.Event()
+
+    async def tide(ctx: Context, args: dict[str, Any]) -> None:
+        started.put_nowait(args["fire_at"])
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await may_stop.wait()
+            stopped.append(args["fire_at"])
+            raise
+
+    await _set_clock(db, NOON)
+    kind = Kind("tide", tide)
+    schedules = Schedules(db, Engine(db, Registry([kind])))
+    await schedules.declare(Schedule(name="tides", kind="tide", every="15m", overlap="replace"))
+    async with asyncio.timeout(60), working(db, kind, grace=0.5):
+        await _set_clock(db, NOON + QUARTER)
+        await schedules.tick()
+        assert await started.get() == (NOON + QUARTER).isoformat()
+        await _set_clock(db, NOON + 2 * QUARTER)
+        for _ in range(2):
+            assert await schedules.tick() == NOON + 2 * QUARTER
+        assert await _fires(db) == [("tides", NOON + QUARTER)]
+        assert await db.fetchval("select count(*) from tidemill.job_cancel") == 1
+        may_stop.set()
+        while await schedules.tick() == NOON + 2 * QUARTER:  # until the node has heard of it
+            await asyncio.sleep(0.02)
+        assert await started.get() == (NOON + 2 * QUARTER).isoformat()
+        assert stopped == [(NOON + QUARTER).isoformat()]
+    assert await _fires(db) == [("tides", NOON + QUARTER), ("tides", NOON + 2 * QUARTER)]
+
+
 async def test_those_that_wait_their_turn_keep_nobody_else_waiting(db: Database, schedules: Schedules) -> None:
     await db.execute(
         "insert into tidemill.schedule (name, kind, spec, next_at)"
@@ -384,8 +438,11 @@ async def test_a_kind_with_keys_of_its_own_keeps_to_those(db: Database) -> None:
     await _set_clock(db, NOON + QUARTER)
     await schedules.tick()
     assert len(await _jobs(db)) == 1
-    with pytest.raises(InvalidInput, match="keys of their own"):
-        await schedules.declare(Schedule(name="ebbs", kind="tide", args={"moon": "new"}, every="1h", overlap="queue"))
+    for overlap in ("queue", "replace"):
+        with pytest.raises(InvalidInput, match="keys of their own"):
+            await schedules.declare(
+                Schedule(name="ebbs", kind="tide", args={"moon": "new"}, every="1h", overlap=overlap)
+            )
 
 
 async def test_a_row_whose_key_cannot_be_made_gets_its_error_and_stops_nobody_else(db: Database) -> None:

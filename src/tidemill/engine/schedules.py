@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from tidemill.engine.cancel import cancel_jobs
 from tidemill.engine.engine import Engine
 from tidemill.engine.job import NewJob
 from tidemill.engine.kind import Kind
@@ -41,7 +42,7 @@ class Schedule:
         kind: the registered kind that each fire enqueues.
         args: the job's arguments; ``fire_at`` (ISO 8601, UTC) is added.
         spec: when it fires, given as keywords: ``cron="0 9 * * mon-fri", timezone="Asia/Taipei"``; see
-            :func:`~tidemill.engine.recurrence.recurrence`. Overlap ``replace`` is not to be had here.
+            :func:`~tidemill.engine.recurrence.recurrence`.
     """
 
     name: str
@@ -71,8 +72,9 @@ class Schedules:
 
     **Overlap.** While the job of one fire has not ended (it may be waiting, retrying or snoozed), the next fire is
     skipped; or both run (``allow``); or it waits its turn (``queue``): what came due meanwhile counts as missed, so
-    ``latest`` runs the newest of it and ``{"all": n}`` up to n, one after the other. A kind whose jobs have unique keys
-    of their own keeps to those instead.
+    ``latest`` runs the newest of it and ``{"all": n}`` up to n, one after the other; or the earlier job is cancelled
+    (``replace``): if it runs it is asked to stop, and the newest fire's starts once it has. A kind whose jobs have
+    unique keys of their own keeps to those instead.
     """
 
     def __init__(self, db: Database, engine: Engine) -> None:
@@ -89,11 +91,11 @@ class Schedules:
         """
         if not 1 <= len(schedule.name) <= _LONGEST_NAME:
             raise InvalidInput("name", f"needs 1 to {_LONGEST_NAME} characters")
-        plan = _read(schedule.spec)
+        plan = recurrence(schedule.spec)
         kind = self._engine.registry[schedule.kind]
-        if plan.overlap == "queue" and kind.unique:
+        if plan.overlap in ("queue", "replace") and kind.unique:
             raise InvalidInput(
-                "overlap", f"queue is not to be had for {kind.name!r}, whose jobs have keys of their own"
+                "overlap", f"{plan.overlap} is not to be had for {kind.name!r}, whose jobs have keys of their own"
             )
         where = conn or self._db
         now = await where.fetchval("select tidemill.now()")
@@ -110,6 +112,8 @@ class Schedules:
         while a fire waits for the job before it.
         """
         kinds = [kind.name for kind in self._engine.registry]
+        if replaced := await self._db.fetch(SQL.schedule_replaced, kinds, CHUNK):
+            await cancel_jobs(self._engine, [row["job"] for row in replaced], by="the next fire of its schedule")
         give_up = asyncio.get_running_loop().time() + LONGEST_S
         left = moved = 0
         while asyncio.get_running_loop().time() < give_up:
@@ -138,7 +142,7 @@ class Schedules:
         if row is None:
             raise _unknown(name)
         kind = self._engine.registry[row["kind"]]
-        job = _job(name, kind, row["args"], _read(row["spec"]), row["now"])
+        job = _job(name, kind, row["args"], recurrence(row["spec"]), row["now"])
         [job_id] = await self._engine.enqueue_many([replace(job, at=None)])
         return job_id
 
@@ -233,7 +237,7 @@ class Schedules:
 
 @lru_cache(maxsize=MOST_PLANS)
 def _plan(spec: str) -> Plan:
-    return _read(msgspec.json.decode(spec))
+    return recurrence(msgspec.json.decode(spec))
 
 
 @lru_cache(maxsize=CHUNK)
@@ -242,15 +246,6 @@ def _due(spec: str, planned: datetime, now: datetime) -> tuple[Sequence[datetime
     plan = _plan(spec)
     fires, following_at = plan.due(planned, now)
     return (fires[:1], fires[1]) if plan.overlap == "queue" and len(fires) > 1 else (fires, following_at)
-
-
-def _read(spec: Mapping[str, Any]) -> Plan:
-    plan = recurrence(spec)
-    if plan.overlap == "replace":
-        raise InvalidInput(
-            "overlap", "replace is not to be had for schedules declared in code: use skip, queue or allow"
-        )
-    return plan
 
 
 def _move(row: Record, kind: Kind) -> _Move:

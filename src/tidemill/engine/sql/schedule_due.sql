@@ -7,8 +7,8 @@ from (select tidemill.now() as now offset 0) clock
 cross join lateral (
   select * from tidemill.schedule
   where next_at <= clock.now and paused_by is null and error is null and kind = any ($1::text[])
-    -- What queues stays due, out of the others' way, until the job of its last fire has ended.
-    and not (spec ->> 'overlap' is not distinct from 'queue' and exists (
+    -- What queues or replaces stays due, out of the others' way, until the job of its last fire has ended.
+    and not (coalesce(spec ->> 'overlap' in ('queue', 'replace'), false) and exists (
       select from tidemill.unique_key u join tidemill.kind k on k.id = u.kind
       where k.name = schedule.kind and u.key = 'schedule:' || schedule.name))
   order by next_at
