@@ -112,13 +112,14 @@ class Schedules:
         while a fire waits for the job before it.
         """
         kinds = [kind.name for kind in self._engine.registry]
-        if replaced := await self._db.fetch(SQL.schedule_replaced, kinds, CHUNK):
-            await cancel_jobs(self._engine, [row["job"] for row in replaced], by="the next fire of its schedule")
         give_up = asyncio.get_running_loop().time() + LONGEST_S
         left = moved = 0
         while asyncio.get_running_loop().time() < give_up:
             due = await self._db.fetch(SQL.schedule_due, kinds, CHUNK, left)
-            fired = await self._fire(due)
+            if holders := [row["holder"] for row in due if row["holder"] is not None]:
+                await cancel_jobs(self._engine, holders, by="the next fire of its schedule")
+                due = await self._db.fetch(SQL.schedule_due, kinds, CHUNK, left)
+            fired = await self._fire([row for row in due if row["holder"] is None])
             left, moved = left + len(due) - fired, moved + fired
             if len(due) < CHUNK:
                 if not left or not moved:
