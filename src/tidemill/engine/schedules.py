@@ -25,8 +25,8 @@ CHUNK = 500
 """Due schedules that one transaction fires."""
 LONGEST_S = 3.0
 """Seconds after which a tick begins no further chunk: the heartbeat of its process waits for it."""
-MOST_PLANS = 20_000
-"""Different specs that a process keeps as it has read them."""
+MOST_PLANS = 10_000
+"""Different specs that a process keeps as it has read them; 1.5 kB each."""
 
 _LONGEST_NAME = 200
 
@@ -109,7 +109,7 @@ class Schedules:
 
         Only schedules of kinds that this process knows are looked at: during a deployment the others belong to newer
         processes. A row that cannot be planned gets its ``error`` and disturbs no other. The answer lies in the past
-        while a fire waits for the job before it.
+        while a fire waits for the job before it, and when there was more to do than a tick may take time for.
         """
         kinds = [kind.name for kind in self._engine.registry]
         give_up = asyncio.get_running_loop().time() + LONGEST_S
