@@ -261,7 +261,23 @@ def test_missed_fires_are_made_up_for_as_the_misfire_rule_says(
     misfire: Any, late: timedelta, expected: list[int]
 ) -> None:
     plan = recurrence({"every": "1h", "misfire": misfire, "overlap": "allow"})
-    assert plan.due(NOON, NOON + 3 * HOUR + late) == [NOON + n * HOUR for n in expected]
+    assert plan.due(NOON, NOON + 3 * HOUR + late) == ([NOON + n * HOUR for n in expected], NOON + 4 * HOUR)
+
+
+@pytest.mark.parametrize("misfire", ["latest", "skip", {"all": 3}, {"all": 100}])
+@pytest.mark.parametrize("missed", [0, 1, 30, 31, 32, 33, 500])
+def test_few_missed_fires_and_many_are_made_up_for_alike(missed: int, misfire: Any) -> None:
+    plan = recurrence({"cron": "0 * * * *", "misfire": misfire, "overlap": "allow"})
+    made_up, following = plan.due(NOON, NOON + missed * HOUR + HOUR / 30)
+    all_of_them = [NOON + n * HOUR for n in range(missed + 1)]
+    assert made_up == all_of_them[max(0, missed + 1 - plan.misfires) :]
+    assert following == NOON + (missed + 1) * HOUR
+
+
+def test_a_fire_planned_by_rules_of_a_zone_that_have_changed_since_is_due_all_the_same() -> None:
+    plan = recurrence({"cron": "0 * * * *"})
+    assert plan.due(NOON + HOUR / 2, NOON + HOUR / 2) == ([NOON + HOUR / 2], NOON + HOUR)
+    assert plan.due(NOON + HOUR / 2, NOON + 100.1 * HOUR) == ([NOON + 100 * HOUR], NOON + 101 * HOUR)
 
 
 def test_jitter_is_the_same_for_everybody_and_spreads_schedules_over_its_length() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from tidemill.engine.statements import SQL
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Database
 
-from .support import working
+from .support import history, working
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
@@ -124,7 +125,7 @@ async def test_a_declaration_commits_or_rolls_back_with_the_callers_transaction(
         ("kind", {"kind": "ebb"}),
         ("hour", {"cron": "0 25 * * *"}),
         ("timezone", {"timezone": "Mars/Olympus"}),
-        ("overlap", {"overlap": "replace"}),
+        ("overlap", {"overlap": "often"}),
         ("every", {"every": "1h"}),
         ("often", {"often": True}),
         ("name", {"name": "n" * 201}),
@@ -144,7 +145,7 @@ async def test_a_bad_declaration_is_refused_and_nothing_is_written(
     [
         ("spec", {"cron": "0 0 15W * *"}),
         ("spec", {"cron": "0 0 * * *", "timezone": "Mars/Olympus"}),
-        ("spec", {"cron": "0 0 * * *", "overlap": "replace"}),
+        ("spec", {"cron": "0 0 * * *", "overlap": "often"}),
         ("spec", {"when": "often"}),
         ("spec", ["0 0 * * *"]),
         ("args", [1]),
@@ -223,6 +224,26 @@ async def test_a_row_that_another_node_is_firing_is_not_waited_for(db: Database,
     assert await _fires(db) == [("ebbs", NOON + QUARTER)]
     await schedules.tick()
     assert await _fires(db) == [("ebbs", NOON + QUARTER), ("tides", NOON + QUARTER)]
+
+
+async def test_a_chunk_that_another_node_holds_keeps_nobody_from_the_rest(db: Database, schedules: Schedules) -> None:
+    await _declare_many(db, 2 * CHUNK + 10, NOON)
+    async with asyncio.timeout(60), db.transaction() as other:
+        held = await other.fetch("select name from tidemill.schedule order by next_at limit $1 for update", CHUNK)
+        assert await schedules.tick() == NOON
+        assert len(await _fires(db)) == CHUNK + 10
+    assert {name for name, _ in await _fires(db)}.isdisjoint({row["name"] for row in held})
+    await schedules.tick()
+    assert len(await _fires(db)) == 2 * CHUNK + 10
+
+
+async def _declare_many(db: Database, count: int, next_at: datetime) -> None:
+    await db.execute(
+        "insert into tidemill.schedule (name, kind, spec, next_at)"
+        " select 's' || n, 'tide', '{\"cron\": \"0 * * * *\"}', $2::timestamptz from generate_series(1, $1::int) n",
+        count,
+        next_at,
+    )
 
 
 async def test_a_definition_changed_between_reading_and_firing_is_not_fired(
@@ -336,6 +357,60 @@ async def test_with_overlap_queue_fires_wait_their_turn_one_after_the_other(
     assert await db.fetchval("select count(*) from tidemill.schedule_fire where job_id is null") == 0
 
 
+async def test_with_overlap_replace_a_waiting_job_makes_room_for_the_newest_fires(
+    db: Database, schedules: Schedules
+) -> None:
+    await schedules.declare(Schedule(name="tides", kind="tide", every="15m", overlap="replace"))
+    await schedules.declare(Schedule(name="ebbs", kind="tide", every="15m"))
+    for n in (1, 3):
+        await _set_clock(db, NOON + n * QUARTER)
+        assert await schedules.tick() == NOON + (n + 1) * QUARTER
+    jobs = await _jobs(db)
+    fires = await db.fetch("select fire_at, job_id from tidemill.schedule_fire where name = 'tides' order by fire_at")
+    assert [row["fire_at"] for row in fires] == [NOON + QUARTER, NOON + 3 * QUARTER]
+    assert sorted(job["fire_at"] for job in jobs.values()) == ["2026-05-04T12:15:00+00:00", "2026-05-04T12:45:00+00:00"]
+    assert fires[1]["job_id"] in jobs
+    assert await history(db) == [("tide", 0, "cancelled", "cancelled by the next fire of its schedule")]
+    assert await db.fetchval("select id from tidemill.job_run") == fires[0]["job_id"]
+
+
+async def test_with_overlap_replace_a_running_job_is_asked_to_stop_once_and_the_next_starts_when_it_has(
+    db: Database,
+) -> None:
+    started: asyncio.Queue[str] = asyncio.Queue()
+    stopped: list[str] = []
+    may_stop = asyncio.Event()
+
+    async def tide(ctx: Context, args: dict[str, Any]) -> None:
+        started.put_nowait(args["fire_at"])
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await may_stop.wait()
+            stopped.append(args["fire_at"])
+            raise
+
+    await _set_clock(db, NOON)
+    kind = Kind("tide", tide)
+    schedules = Schedules(db, Engine(db, Registry([kind])))
+    await schedules.declare(Schedule(name="tides", kind="tide", every="15m", overlap="replace"))
+    async with asyncio.timeout(60), working(db, kind, grace=0.5):
+        await _set_clock(db, NOON + QUARTER)
+        await schedules.tick()
+        assert await started.get() == (NOON + QUARTER).isoformat()
+        await _set_clock(db, NOON + 2 * QUARTER)
+        for _ in range(2):
+            assert await schedules.tick() == NOON + 2 * QUARTER
+        assert await _fires(db) == [("tides", NOON + QUARTER)]
+        assert await db.fetchval("select count(*) from tidemill.job_cancel") == 1
+        may_stop.set()
+        while await schedules.tick() == NOON + 2 * QUARTER:  # until the node has heard of it
+            await asyncio.sleep(0.02)
+        assert await started.get() == (NOON + 2 * QUARTER).isoformat()
+        assert stopped == [(NOON + QUARTER).isoformat()]
+    assert await _fires(db) == [("tides", NOON + QUARTER), ("tides", NOON + 2 * QUARTER)]
+
+
 async def test_those_that_wait_their_turn_keep_nobody_else_waiting(db: Database, schedules: Schedules) -> None:
     await db.execute(
         "insert into tidemill.schedule (name, kind, spec, next_at)"
@@ -363,8 +438,11 @@ async def test_a_kind_with_keys_of_its_own_keeps_to_those(db: Database) -> None:
     await _set_clock(db, NOON + QUARTER)
     await schedules.tick()
     assert len(await _jobs(db)) == 1
-    with pytest.raises(InvalidInput, match="keys of their own"):
-        await schedules.declare(Schedule(name="ebbs", kind="tide", args={"moon": "new"}, every="1h", overlap="queue"))
+    for overlap in ("queue", "replace"):
+        with pytest.raises(InvalidInput, match="keys of their own"):
+            await schedules.declare(
+                Schedule(name="ebbs", kind="tide", args={"moon": "new"}, every="1h", overlap=overlap)
+            )
 
 
 async def test_a_row_whose_key_cannot_be_made_gets_its_error_and_stops_nobody_else(db: Database) -> None:
@@ -474,6 +552,30 @@ async def test_five_nodes_ticking_at_once_fire_every_due_time_exactly_once(
     assert len(jobs) == len(expected)
 
 
+async def test_three_nodes_that_tick_once_leave_nothing_of_what_is_due_at_one_instant(
+    db: Database, nodes: list[Schedules], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidemill.engine.schedules.LONGEST_S", 120.0)
+    await _set_clock(db, NOON)
+    await _declare_many(db, 2000, NOON)
+    await asyncio.gather(*(node.tick() for node in nodes[:3]))
+    fires = await db.fetch("select name, fire_at, job_id from tidemill.schedule_fire")
+    assert {(row["name"], row["fire_at"]) for row in fires} == {(f"s{n}", NOON) for n in range(1, 2001)}
+    assert len(fires) == 2000
+    assert {row["job_id"] for row in fires} == (await _jobs(db)).keys()
+    assert await db.fetchval("select count(*) from tidemill.schedule where next_at <= $1", NOON) == 0
+
+
+async def test_a_tick_that_takes_long_stops_and_the_next_one_goes_on(
+    db: Database, schedules: Schedules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidemill.engine.schedules.LONGEST_S", 0.0)
+    await _declare_many(db, 2, NOON)
+    assert await schedules.tick() == NOON
+    monkeypatch.undo()
+    assert await schedules.tick() == NOON + timedelta(hours=1)
+
+
 async def test_a_worker_ticks_by_itself(db: Database) -> None:
     seen: asyncio.Queue[str] = asyncio.Queue()
 
@@ -492,17 +594,32 @@ async def test_a_worker_ticks_by_itself(db: Database) -> None:
             assert await seen.get() == "2026-05-04T12:15:00+00:00"
 
 
-async def test_sleeping_schedules_are_not_looked_at(db: Database, schedules: Schedules) -> None:
+async def test_a_tick_reads_and_locks_what_is_due_and_not_what_sleeps(db: Database, schedules: Schedules) -> None:
     await db.execute(
         "insert into tidemill.schedule (name, kind, spec, next_at)"
-        " select 's' || n, 'tide', '{\"cron\": \"0 0 1 1 *\"}', '2027-01-01Z' from generate_series(1, 20000) n"
+        " select 'asleep ' || n, 'tide', '{\"cron\": \"0 0 1 1 *\"}', '2027-01-01Z' from generate_series(1, 100000) n"
     )
-    await schedules.declare(TIDES)
+    await _declare_many(db, 1000, NOON)
     await db.execute("analyze tidemill.schedule")
-    await _set_clock(db, NOON + QUARTER)
-    plan = await db.fetch(
-        "explain (analyze, buffers, costs off, timing off, summary off) " + SQL.schedule_due, ["tide"], 500
-    )
-    text = "\n".join(row[0] for row in plan)
-    assert "Index Scan using schedule_due" in text
-    assert "Seq Scan on schedule" not in text
+    names, nows = [f"s{n}" for n in range(1, 1001)], [NOON] * 1000
+    later = [NOON + timedelta(hours=1)] * 1000
+
+    due = await _explained(db, SQL.schedule_due, ["tide"], 500, 0)
+    assert "Index Scan using schedule_due" in due["text"]
+    assert due["buffers"] < 4 * 500
+    earliest = await _explained(db, SQL.schedule_next, ["tide"])
+    assert "using schedule_due" in earliest["text"]
+    assert earliest["buffers"] < 20
+    moved = await _explained(db, SQL.schedule_move, names, nows, later, nows)
+    assert "Index Scan using schedule_pkey" in moved["text"]
+    for found in (due, earliest, moved):
+        assert not re.search("Seq Scan on schedule", found["text"]), found["text"]
+    assert await db.fetchval("select count(*) from tidemill.schedule where last_at = $1", NOON) == 1000
+
+
+async def _explained(db: Database, statement: str, *args: Any) -> dict[str, Any]:
+    plan = await db.fetch("explain (analyze, buffers, costs off, timing off, summary off) " + statement, *args)
+    lines = [row[0] for row in plan]
+    [buffers] = re.findall(r"shared ([a-z0-9= ]+)", next(line for line in lines if "Buffers:" in line))
+    read = sum(int(n) for n in re.findall(r"(?:hit|read)=(\d+)", buffers))
+    return {"text": "\n".join(lines), "buffers": read}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
+import msgspec
 import structlog
 
 from tidemill.engine import tracing
 from tidemill.engine.arguments import as_json
+from tidemill.engine.cancel import cancel_jobs
 from tidemill.engine.engine import Engine
 from tidemill.engine.job import NewJob
 from tidemill.engine.kind import Kind
@@ -21,6 +25,10 @@ from tidemill.postgres import Connection, Database, Record
 
 CHUNK = 500
 """Due schedules that one transaction fires."""
+LONGEST_S = 3.0
+"""Seconds after which a tick begins no further chunk: the heartbeat of its process waits for it."""
+MOST_PLANS = 10_000
+"""Different specs that a process keeps as it has read them; 1.5 kB each."""
 
 _LONGEST_NAME = 200
 
@@ -36,7 +44,7 @@ class Schedule:
         kind: the registered kind that each fire enqueues.
         args: the job's arguments; ``fire_at`` (ISO 8601, UTC) is added.
         spec: when it fires, given as keywords: ``cron="0 9 * * mon-fri", timezone="Asia/Taipei"``; see
-            :func:`~tidemill.engine.recurrence.recurrence`. Overlap ``replace`` is not to be had here.
+            :func:`~tidemill.engine.recurrence.recurrence`.
     """
 
     name: str
@@ -66,8 +74,9 @@ class Schedules:
 
     **Overlap.** While the job of one fire has not ended (it may be waiting, retrying or snoozed), the next fire is
     skipped; or both run (``allow``); or it waits its turn (``queue``): what came due meanwhile counts as missed, so
-    ``latest`` runs the newest of it and ``{"all": n}`` up to n, one after the other. A kind whose jobs have unique keys
-    of their own keeps to those instead.
+    ``latest`` runs the newest of it and ``{"all": n}`` up to n, one after the other; or the earlier job is cancelled
+    (``replace``): if it runs it is asked to stop, and the newest fire's starts once it has. A kind whose jobs have
+    unique keys of their own keeps to those instead.
     """
 
     def __init__(self, db: Database, engine: Engine) -> None:
@@ -85,15 +94,15 @@ class Schedules:
         if not 1 <= len(schedule.name) <= _LONGEST_NAME:
             raise InvalidInput("name", f"needs 1 to {_LONGEST_NAME} characters")
         as_json("name", schedule.name)
-        plan = _read(schedule.spec)
+        plan = recurrence(schedule.spec)
         kind = self._engine.registry[schedule.kind]
-        if plan.overlap == "queue" and kind.unique:
+        if plan.overlap in ("queue", "replace") and kind.unique:
             raise InvalidInput(
-                "overlap", f"queue is not to be had for {kind.name!r}, whose jobs have keys of their own"
+                "overlap", f"{plan.overlap} is not to be had for {kind.name!r}, whose jobs have keys of their own"
             )
         where = conn or self._db
         now = await where.fetchval("select tidemill.now()")
-        _job(schedule.name, kind, schedule.args, plan, now)
+        kind.checked(_job(schedule.name, kind, schedule.args, plan, now))
         await where.execute(
             SQL.schedule_declare, schedule.name, kind.name, schedule.args, schedule.spec, plan.next(now)
         )
@@ -103,14 +112,23 @@ class Schedules:
 
         Only schedules of kinds that this process knows are looked at: during a deployment the others belong to newer
         processes. A row that cannot be planned gets its ``error`` and disturbs no other. The answer lies in the past
-        while a fire waits for the job before it.
+        while a fire waits for the job before it, and when there was more to do than a tick may take time for.
         """
         kinds = [kind.name for kind in self._engine.registry]
-        while True:
-            due = await self._db.fetch(SQL.schedule_due, kinds, CHUNK)
-            moved = await self._fire(due)
-            if len(due) < CHUNK or not moved:  # none moved: other nodes are at the same rows
-                return await self._db.fetchval(SQL.schedule_next, kinds)
+        give_up = asyncio.get_running_loop().time() + LONGEST_S
+        left = moved = 0
+        while asyncio.get_running_loop().time() < give_up:
+            due = await self._db.fetch(SQL.schedule_due, kinds, CHUNK, left)
+            if holders := [row["holder"] for row in due if row["holder"] is not None]:
+                await cancel_jobs(self._engine, holders, by="the next fire of its schedule")
+                due = await self._db.fetch(SQL.schedule_due, kinds, CHUNK, left)
+            fired = await self._fire([row for row in due if row["holder"] is None])
+            left, moved = left + len(due) - fired, moved + fired
+            if len(due) < CHUNK:
+                if not left or not moved:
+                    break
+                left = moved = 0  # once more over what other nodes were at
+        return await self._db.fetchval(SQL.schedule_next, kinds)
 
     async def list(self) -> list[Record]:
         """All schedules by name: ``name, kind, spec, next_at, last_at, paused_by, error``."""
@@ -128,7 +146,7 @@ class Schedules:
         if row is None:
             raise _unknown(name)
         kind = self._engine.registry[row["kind"]]
-        job = _job(name, kind, row["args"], _read(row["spec"]), row["now"])
+        job = _job(name, kind, row["args"], recurrence(row["spec"]), row["now"])
         [job_id] = await self._engine.enqueue_many([replace(job, at=None)])
         return job_id
 
@@ -159,36 +177,58 @@ class Schedules:
         for row in due:
             try:
                 moves[row["name"]] = _move(row, self._engine.registry[row["kind"]])
-            except InvalidInput as e:
-                broken[row["name"]] = row["next_at"], str(e)
-            except Exception as e:  # noqa: BLE001 - a kind makes keys and tenants by functions of the application's own
-                broken[row["name"]] = row["next_at"], f"{type(e).__name__}: {e}"
-        return await self._enqueue(moves) + await self._mark(broken)
+            except Exception as e:  # noqa: BLE001 - whatever a row is, it must not stop the others
+                broken[row["name"]] = row["next_at"], _told(e)
+        try:
+            moved = await self._enqueue(moves)
+        except Exception:
+            # A job that is refused, or a fire that was carried out before, has the whole chunk undone: look for them.
+            refused = {name: (move.seen_at, why) for name, move in moves.items() if (why := self._refusal(move))}
+            left = await self._unfired({name: move for name, move in moves.items() if name not in refused})
+            if left == moves:
+                raise
+            broken |= refused
+            moved = await self._enqueue(left)
+        return moved + await self._mark(broken)
 
     async def _enqueue(self, moves: Mapping[str, _Move]) -> int:
         if not moves:
             return 0
         planned = moves.values()
-        fires = [(move.name, at) for move in planned for at in move.jobs]
 
         async def work(conn: Connection) -> int:
-            rows = await conn.fetch(
-                SQL.schedule_fire,
+            won = await conn.fetch(
+                SQL.schedule_move,
                 [move.name for move in planned],
                 [move.seen_at for move in planned],
                 [move.following_at for move in planned],
-                [name for name, _ in fires],
-                [at for _, at in fires],
+                [max(move.jobs, default=None) for move in planned],
             )
-            won = [(row["name"], row["fire_at"]) for row in rows if row["fire_at"]]
-            if won:
-                fired = [moves[name].jobs[at] for name, at in won]
-                fired = tracing.each_in_its_own(fired, [self._engine.registry[job.kind] for job in fired])
-                jobs = await self._engine.enqueue_many(fired, conn=conn)
-                await conn.execute(SQL.schedule_fired, [name for name, _ in won], [at for _, at in won], jobs)
-            return len({row["name"] for row in rows})
+            names, fires, jobs = _columns(moves[row["name"]] for row in won)
+            jobs = tracing.each_in_its_own(jobs, [self._engine.registry[job.kind] for job in jobs])
+            ids = await self._engine.enqueue_many(jobs, conn=conn)
+            await conn.execute(SQL.schedule_fire, names, fires, ids)
+            return len(won)
 
         return await self._db.retrying(work)
+
+    def _refusal(self, move: _Move) -> str | None:
+        """Why a job of these cannot be enqueued."""
+        try:
+            for job in move.jobs.values():
+                self._engine.registry[job.kind].checked(job)
+        except Exception as e:  # noqa: BLE001 - a kind makes keys and tenants by functions of the application's own
+            return _told(e)
+        return None
+
+    async def _unfired(self, moves: Mapping[str, _Move]) -> dict[str, _Move]:
+        """The same without the fires that were carried out before."""
+        names, fires, _ = _columns(moves.values())
+        fired = {(row["name"], row["fire_at"]) for row in await self._db.fetch(SQL.schedule_fired, names, fires)}
+        return {
+            name: replace(move, jobs={at: job for at, job in move.jobs.items() if (name, at) not in fired})
+            for name, move in moves.items()
+        }
 
     async def _mark(self, broken: Mapping[str, tuple[datetime, str]]) -> int:
         if not broken:
@@ -200,40 +240,47 @@ class Schedules:
         return len(marked)
 
 
-def _read(spec: Mapping[str, Any]) -> Plan:
-    plan = recurrence(spec)
-    if plan.overlap == "replace":
-        raise InvalidInput(
-            "overlap", "replace is not to be had for schedules declared in code: use skip, queue or allow"
-        )
-    return plan
+@lru_cache(maxsize=MOST_PLANS)
+def _plan(spec: str) -> Plan:
+    return recurrence(msgspec.json.decode(spec))
+
+
+@lru_cache(maxsize=CHUNK)
+def _due(spec: str, planned: datetime, now: datetime) -> tuple[Sequence[datetime], datetime | None]:
+    """What is carried out and what follows: computed once for all schedules of a chunk that are alike."""
+    plan = _plan(spec)
+    fires, following_at = plan.due(planned, now)
+    return (fires[:1], fires[1]) if plan.overlap == "queue" and len(fires) > 1 else (fires, following_at)
 
 
 def _move(row: Record, kind: Kind) -> _Move:
     """What a due row does: the fires it carries out, and the one after."""
-    plan = _read(row["spec"])
-    seen_at, now = row["next_at"], row["now"]
-    fires = plan.due(seen_at, now)
-    following_at = plan.next(now)
-    if plan.overlap == "queue" and len(fires) > 1:
-        following_at = fires[1]
-        del fires[1:]
-    name, args = row["name"], row["args"]
+    name, spec, args, seen_at = row["name"], row["spec"], row["args"], row["next_at"]
+    plan = _plan(spec)
+    fires, following_at = _due(spec, seen_at, row["now"])
     return _Move(name, seen_at, following_at, {at: _job(name, kind, args, plan, at) for at in fires})
 
 
 def _job(name: str, kind: Kind, args: object, plan: Plan, fire_at: datetime) -> NewJob:
-    """The job of a fire, known to be one that the kind takes."""
+    """The job of a fire; whether the kind takes it is seen when it is enqueued."""
     if not isinstance(args, dict):
         raise InvalidInput("args", "is not an object")
-    job = NewJob(
+    return NewJob(
         kind=kind.name,
         args={**args, "fire_at": fire_at.isoformat()},
         key=None if plan.overlap == "allow" or kind.unique else f"schedule:{name}",
         at=plan.start(name, fire_at) if plan.jitter else None,
     )
-    kind.checked(job)
-    return job
+
+
+def _columns(moves: Iterable[_Move]) -> tuple[list[str], list[datetime], list[NewJob]]:
+    """Schedule, fire time and job of every fire."""
+    fires = [(move.name, at, job) for move in moves for at, job in move.jobs.items()]
+    return [name for name, _, _ in fires], [at for _, at, _ in fires], [job for _, _, job in fires]
+
+
+def _told(e: Exception) -> str:
+    return str(e) if isinstance(e, InvalidInput) else f"{type(e).__name__}: {e}"
 
 
 def _unknown(name: str) -> InvalidInput:

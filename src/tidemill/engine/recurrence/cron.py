@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from calendar import monthrange
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import MAXYEAR, datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from tidemill.engine.recurrence import words
 from tidemill.engine.recurrence.fields import HOURS, MINUTES, MONTHS, SECONDS, MonthDays, Weekdays
-from tidemill.engine.recurrence.wallclock import DAY, SECOND, instant, last_fire, next_elapsed, next_wall, read_zone
+from tidemill.engine.recurrence.wallclock import SECOND, instant, last_fire, next_elapsed, next_wall, read_zone
 from tidemill.errors import InvalidInput
 
 _SHORTHANDS = {
@@ -135,32 +136,43 @@ class Cron:
     def _match(self, local: datetime) -> datetime:
         if local.microsecond:
             local = local.replace(microsecond=0) + SECOND
-        day = local.date()
-        if self._on(day):
+        if local.day in self._days_in(local.year, local.month):
             wanted = (local.hour, local.minute, local.second)
             if found := first_time(wanted, self._hours, self._minutes, self._seconds):
-                return datetime(day.year, day.month, day.day, *found)
-        day += DAY
-        while not self._on(day):
-            day = day + DAY if day.month in self._months else (day.replace(day=28) + timedelta(days=4)).replace(day=1)
-        return datetime(day.year, day.month, day.day, self._hours[0], self._minutes[0], self._seconds[0])
+                return datetime(local.year, local.month, local.day, *found)
+        return datetime(*self._next_day(local), self._hours[0], self._minutes[0], self._seconds[0])
 
-    def _on(self, day: date) -> bool:
-        if day.month not in self._months:
-            return False
-        by_month, by_week = self._on_month_day(day), self._on_weekday(day)
-        return by_month or by_week if self._either_day else by_month and by_week
+    def _next_day(self, after: datetime) -> tuple[int, int, int]:
+        """The first matching day after that of ``after``."""
+        year, month, day = after.year, after.month, after.day
+        while year <= MAXYEAR:
+            days = self._days_in(year, month)
+            if days and days[-1] > day:
+                return year, month, days[bisect_right(days, day)]
+            year, month, day = (year, month + 1, 0) if month < 12 else (year + 1, 1, 0)
+        raise OverflowError
 
-    def _on_month_day(self, day: date) -> bool:
-        return day.day in self._days.days or (self._days.last and day.day == _month_length(day))
+    def _days_in(self, year: int, month: int) -> tuple[int, ...]:
+        if month not in self._months:
+            return ()
+        return _matching_days(self._days, self._weekdays, self._either_day, *monthrange(year, month))
 
-    def _on_weekday(self, day: date) -> bool:
-        weekday = day.isoweekday() % 7
-        return (
-            weekday in self._weekdays.every
-            or (weekday, (day.day + 6) // 7) in self._weekdays.nth
-            or (weekday in self._weekdays.last and day.day > _month_length(day) - 7)
+
+@lru_cache(maxsize=10_000)
+def _matching_days(days: MonthDays, weekdays: Weekdays, either: bool, first: int, length: int) -> tuple[int, ...]:
+    """The days that match in any month of ``length`` days that begins on weekday ``first`` (Monday = 0)."""
+
+    def on(day: int) -> bool:
+        weekday = (first + day) % 7
+        by_month = day in days.days or (days.last and day == length)
+        by_week = (
+            weekday in weekdays.every
+            or (weekday, (day + 6) // 7) in weekdays.nth
+            or (weekday in weekdays.last and day > length - 7)
         )
+        return by_month or by_week if either else by_month and by_week
+
+    return tuple(day for day in range(1, length + 1) if on(day))
 
 
 def first_time(
@@ -180,10 +192,6 @@ def first_time(
             return hour, minutes[m], seconds[0]
         h += 1
     return (hours[h], minutes[0], seconds[0]) if h < len(hours) else None
-
-
-def _month_length(day: date) -> int:
-    return monthrange(day.year, day.month)[1]
 
 
 def _restricted(text: str) -> bool:

@@ -12,6 +12,8 @@ from tidemill.engine.recurrence.wallclock import TICK, instant
 
 ON_TIME = timedelta(minutes=1)
 """A fire found no later than this was not missed."""
+_STEPS = 32
+"""Missed fires that are walked over one by one: to find the last fire before an instant costs as much as that many."""
 
 Overlap = Literal["skip", "queue", "replace", "allow"]
 
@@ -94,13 +96,25 @@ class Plan:
             )
         )
 
-    def due(self, planned: datetime, now: datetime) -> list[datetime]:
-        """The fires from ``planned`` to ``now`` that are carried out, in order; ``planned`` is due by then."""
-        # A zone whose rules changed since the fire was planned may have none at that instant: it is due all the same.
-        latest = max(self.slot(now) or planned, planned)
+    def due(self, planned: datetime, now: datetime) -> tuple[list[datetime], datetime | None]:
+        """The fires from ``planned`` to ``now`` that are carried out, in order, and the first fire after ``now``.
+
+        ``planned`` is due by then. A zone whose rules changed since it was planned may have no fire at that instant: it
+        is due all the same.
+        """
+        fires, following = [planned], self.next(planned)
+        while following is not None and following <= now and len(fires) < _STEPS:
+            fires.append(following)
+            following = self.next(following)
+        if following is not None and following <= now:
+            fires, following = self._latest(planned, now), self.next(now)
         if self.misfires == 0:
-            return [latest] if now - latest <= ON_TIME else []
-        fires = [latest]
+            return [fires[-1]] if now - fires[-1] <= ON_TIME else [], following
+        return fires[-self.misfires :], following
+
+    def _latest(self, planned: datetime, now: datetime) -> list[datetime]:
+        """As many of the fires from ``planned`` to ``now`` as are made up for, found from the end."""
+        fires = [max(self.slot(now) or planned, planned)]
         while len(fires) < self.misfires:
             earlier = self.slot(fires[-1] - TICK)
             if earlier is None or earlier < planned:
