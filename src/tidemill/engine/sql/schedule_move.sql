@@ -8,11 +8,9 @@ with won as materialized (
   select p.name, p.following_at, p.last_at
   from unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[]) as p (name, seen_at, following_at, last_at)
   cross join lateral (
-    select next_at from tidemill.schedule
-    where name = p.name and paused_by is null and error is null
-    for update skip locked
+    select next_at, paused_by, error from tidemill.schedule where name = p.name offset 0 for update skip locked
   ) s
-  where s.next_at is not distinct from p.seen_at
+  where s.next_at is not distinct from p.seen_at and s.paused_by is null and s.error is null
 )
 update tidemill.schedule s
 set next_at = w.following_at, last_at = coalesce(w.last_at, s.last_at), updated_at = clock_timestamp()
