@@ -138,6 +138,7 @@ async def questions(conn: Connection, rows: int) -> dict[str, Asked]:
     jobs = [{"kind": "mail", "key": f"j{n}"} for n in range(TOGETHER)]
     page = (None, None, None, None, None, None, 50)
     return {
+        "batch_abandon": Asked(([closing], ["mail"], [True]), 1),
         "batch_advance": Asked((open_, {"after": 1}), 1),
         "batch_close": Asked((closing,), 1),
         "batch_force_close": Asked((late,), 1),

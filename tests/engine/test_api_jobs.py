@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tidemill import ConfigurationError, Context, InvalidInput, KeyHeld, Settings, Tidemill
+from tidemill.engine.limits import list_limits
 from tidemill.postgres import Database
 
 from .api_app import SOON, Greeting, greet, loose, nothing
@@ -123,15 +124,22 @@ async def test_run_worker_works_until_it_is_cancelled(database_url: str, db: Dat
         await task
 
 
-async def test_a_worker_refuses_limits_that_it_cannot_hold_and_queues_that_nobody_uses(database_url: str) -> None:
-    app = application(database_url)
+async def test_a_worker_refuses_queues_that_nobody_uses(database_url: str) -> None:
     with pytest.raises(InvalidInput, match="queues: no job is declared in 'defualt'"):
-        await app.run_worker(queues={"defualt": 3})
-    for name, limit in (("one", {"concurrency": 2}), ("two", {"rate": "100/m"})):
-        limited = Tidemill(app.settings)
-        limited.job(name=name, **limit)(loose)
-        with pytest.raises(ConfigurationError, match=f"job '{name}' declares concurrency or rate"):
-            await limited.run_worker()
+        await application(database_url).run_worker(queues={"defualt": 3})
+
+
+async def test_limits_in_code_hold_once_a_worker_runs(database_url: str, db: Database) -> None:
+    app = Tidemill(Settings(database_url=database_url, env="test"))
+    app.job(name="one", concurrency={"all": 2, "args.n": 1})(loose)
+    async with running(app):
+        await app.enqueue("one", {"n": 1})
+        await quiet(db)
+        lines = await list_limits(db)
+        assert [(line.kind, line.per, line.what, line.most) for line in lines] == [
+            ("one", "all", "concurrency", 2),
+            ("one", "args.n", "concurrency", 1),
+        ]
 
 
 async def _generator(ctx: Any, args: Any) -> Any:

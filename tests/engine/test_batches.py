@@ -12,16 +12,19 @@ from tidemill.engine import (
     BatchSummary,
     Context,
     Done,
+    Engine,
     Kind,
     NewJob,
     Orphan,
     Partial,
+    Registry,
     Skip,
     advance_batch,
     close_batch,
     locks,
     seal_batch,
 )
+from tidemill.engine.cancel import cancel_jobs
 from tidemill.postgres import Connection, Database
 
 from .support import quiet, until, working
@@ -131,6 +134,20 @@ async def test_at_its_deadline_what_is_left_of_a_batch_is_ended_skipped_and_it_c
     assert args["reason"] == "deadline"
     assert summary == BatchSummary(5, 5, {"done": 1, "skipped": 4}, "deadline")
     assert sorted(o.reason for o in fleet.orphans) == ["deadline"] * 4
+
+
+async def test_a_batch_whose_closing_job_is_cancelled_is_over_and_its_lock_free(db: Database) -> None:
+    fleet = Fleet()
+    engine = Engine(db, Registry(fleet.kinds))
+    async with db.transaction() as conn:
+        batch = await engine.open_batch(conn, on_close="close", args={})
+        ttl = timedelta(minutes=1)
+        assert (await locks.acquire(conn, "nightly", owner=str(batch), ttl=ttl, batch=batch)).acquired
+        await seal_batch(conn, batch)
+    closing = await db.fetchval("select id from tidemill.job_ready")
+    await cancel_jobs(engine, [closing], by="ops")
+    assert await db.fetchval("select state || ' ' || reason from tidemill.batch") == "closed cancelled"
+    assert await db.fetchval("select locked_until <= clock_timestamp() from public.system_job_locks")
 
 
 async def test_an_open_batch_with_nothing_left_still_closes_at_its_deadline(db: Database) -> None:

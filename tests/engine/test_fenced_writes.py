@@ -34,6 +34,7 @@ NOT_FENCED = {
     "engine/sql/enqueue_json.sql": "in the transaction of the application's own",
     "engine/sql/batch_overdue.sql": "any node, at a deadline; locks the batch",
     "engine/sql/batch_seize.sql": "any node, at a deadline: takes leases away, so that their holders are refused",
+    "engine/sql/batch_abandon.sql": "in the transaction that ended the closing job",
     "engine/sql/batch_force_close.sql": "any node, at a deadline, in the transaction that locked the batch",
     "engine/sql/cancel_seize.sql": "an operator; only what waits, which nobody runs",
     "engine/sql/cancel_ask.sql": "an operator; an ask is no write to the job",

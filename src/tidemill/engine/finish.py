@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
+from uuid import UUID
 
 from tidemill.engine.job import Job, Orphan
 from tidemill.engine.kind import Registry
@@ -131,6 +132,21 @@ async def tell_owners(conn: Connection, registry: Registry, endings: Sequence[En
         if e.outcome == "dead" or e.orphaned:
             reason = "cancelled" if e.outcome == "cancelled" else e.reason or e.outcome
             by_kind.setdefault(e.job.kind, []).append(Orphan(e.job, e.outcome, reason))
+    if orphaned := [orphan for orphans in by_kind.values() for orphan in orphans if _batch_to_close(orphan.job)]:
+        await conn.execute(
+            SQL.batch_abandon,
+            [_batch_to_close(orphan.job) for orphan in orphaned],
+            [orphan.job.kind for orphan in orphaned],
+            [orphan.outcome != "dead" for orphan in orphaned],
+        )
     for name, orphans in sorted(by_kind.items()):
         if name in registry and (tell := registry[name].on_orphan):
             await tell(conn, orphans)
+
+
+def _batch_to_close(job: Job) -> UUID | None:
+    """The batch that a job closes, if it is a closing job."""
+    try:
+        return UUID(job.args["batch"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None

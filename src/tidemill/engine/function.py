@@ -90,6 +90,8 @@ def _limits(name: str, arguments: Arguments | None, concurrency: object, rate: o
     except InvalidInput as e:
         raise ConfigurationError(f"job {name!r}: {e}") from None
     for limit in limits:
+        if limit.most == 0:
+            raise ConfigurationError(f"job {name!r}: {limit.what} 0 would let it never run")
         argument = limit.per.removeprefix("args.")
         if argument != limit.per and not (arguments and arguments.may_hold(argument)):
             raise ConfigurationError(f"job {name!r}: {limit.what} counts by {limit.per}, which is no argument of it")
