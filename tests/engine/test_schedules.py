@@ -607,6 +607,9 @@ async def test_a_tick_reads_and_locks_what_is_due_and_not_what_sleeps(db: Databa
     due = await _explained(db, SQL.schedule_due, ["tide"], 500, 0)
     assert "Index Scan using schedule_due" in due["text"]
     assert due["buffers"] < 4 * 500
+    keys = [line for line in due["text"].splitlines() if " unique_key" in line]
+    assert keys
+    assert all("never executed" in line for line in keys), "a schedule that does not queue has its key looked up"
     earliest = await _explained(db, SQL.schedule_next, ["tide"])
     assert "using schedule_due" in earliest["text"]
     assert earliest["buffers"] < 20

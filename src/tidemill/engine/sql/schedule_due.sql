@@ -12,11 +12,11 @@ cross join lateral (
   where next_at <= clock.now and paused_by is null and error is null and kind = any ($1::text[])
     -- What queues stays due, out of the others' way, until the job of its last fire has ended; what replaces, once that was
     -- asked to stop. LIMIT keeps the planner from reading all keys into a hash.
-    and (spec ->> 'overlap' in ('queue', 'replace') and (
+    and case when spec ->> 'overlap' in ('queue', 'replace') then (
       select spec ->> 'overlap' = 'queue' or exists (select from tidemill.job_cancel c where c.job = u.job)
       from tidemill.unique_key u join tidemill.kind k on k.id = u.kind
       where k.name = schedule.kind and u.key = 'schedule:' || schedule.name
-      limit 1)) is not true
+      limit 1) end is not true
   order by next_at
   limit $2 offset $3
 ) s
