@@ -52,7 +52,7 @@ async def test_a_job_whose_claim_was_committed_but_not_answered_is_run(db: Datab
 
 
 # What the statement of each says that no other does.
-CLAIM, FINISH_DONE, COMMIT = "with recursive scan", "delete from tidemill.job_lease l using unnest", "COMMIT;"
+CLAIM, FINISH_DONE, COMMIT = "with recursive ahead", "delete from tidemill.job_lease l using unnest", "COMMIT;"
 WAYS = [
     pytest.param("in the request", False, id="cut in the request"),
     pytest.param("before the answer", False, id="cut before the answer"),
@@ -102,8 +102,8 @@ async def test_a_claim_that_is_cut_or_falls_silent_loses_no_job_and_runs_none_tw
 async def test_a_claim_that_a_slow_network_delivers_when_nobody_doubts_any_more_is_found(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tidemill.engine.worker.LOST_ANSWER_S", 0.0)
-    monkeypatch.setattr("tidemill.engine.worker.RECOUNT_S", 0.5)
+    monkeypatch.setattr("tidemill.engine.claims.LOST_ANSWER_S", 0.0)
+    monkeypatch.setattr("tidemill.engine.claims.RECOUNT_S", 0.5)
     shop = Shop()
     await _enqueued(db, shop.kind)
     async with Proxy(db.url) as proxy, await Database.open(proxy.url) as far:

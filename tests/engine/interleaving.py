@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,8 +61,10 @@ class _OnePool:
     def __init__(self, conn: SteppedConnection) -> None:
         self._conn = conn
 
-    def acquire(self, *, timeout: float | None = None) -> nullcontext[SteppedConnection]:
-        return nullcontext(self._conn)
+    async def acquire(self, *, timeout: float | None = None) -> SteppedConnection:
+        return self._conn
+
+    async def release(self, conn: SteppedConnection, *, timeout: float | None = None) -> None: ...
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from tidemill.engine.cancel import cancel_jobs, heed_cancels
 from tidemill.engine.dead import discard_dead, retry_dead
 from tidemill.engine.finish import Ending, finish_all, finish_done
 from tidemill.engine.housekeeping import KEPT_DAYS
-from tidemill.engine.node import Node
+from tidemill.engine.node import MOST_PROMOTED, Node
 from tidemill.engine.rescue import end_overdue_batch, rescue_orphans
 from tidemill.engine.statements import SQL
 from tidemill.postgres import Connection, Database
@@ -133,13 +133,11 @@ async def claim_all(s: Scene, conn: Connection) -> object:
 
 
 async def promote(s: Scene, conn: Connection) -> object:
-    node = Node(cast(Database, conn), ttl=60)  # it only asks for a row
-    node.id = s.other.id
-    return (await node.beat()).promoted
+    return (await conn.fetchrow(SQL.upkeep, s.other.id, 60.0, MOST_PROMOTED) or {})["promoted"]
 
 
 async def prune(s: Scene, conn: Connection) -> object:
-    return dict(cast(Any, await conn.fetchrow(SQL.housekeeping, KEPT_DAYS)))
+    return dict(cast(Any, await conn.fetchrow(SQL.housekeeping, KEPT_DAYS, 90, 30, 1000)))
 
 
 async def leave(s: Scene, conn: Connection) -> object:

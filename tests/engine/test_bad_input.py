@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -327,5 +327,7 @@ async def declared(url: str) -> Database:
     app = Tidemill()
     add_jobs(app)
     db = await Database.open(url, max_size=2)
-    await declare_kinds(db, app._registry, exposed={LOOSE: "company_id"})
+    await declare_kinds(
+        db, [replace(kind, exposed="company_id") if kind.name == LOOSE else kind for kind in app._registry]
+    )
     return db
