@@ -132,4 +132,4 @@ async def test_stored_arguments_that_the_function_no_longer_takes_are_an_error_o
     async with running(after):
         await quiet(db)
     [(outcome, reason)] = await db.fetch("select outcome, reason from tidemill.job_run")
-    assert (outcome, reason) == ("dead", "InvalidInput: args.name: object missing required field `name`")
+    assert (outcome, reason) == ("dead", "RefusedArguments: args.name: object missing required field `name`")

@@ -9,7 +9,7 @@ import pytest
 from tests.engine.fenced import LOST, PATHS, home
 from tests.engine.writing import files_that_write, sql_files
 from tidemill.errors import LeaseLost
-from tidemill.postgres import Database, pool
+from tidemill.postgres import Database, Statements, pool
 
 NOT_FENCED = {
     "engine/sql/claim.sql": "draws the fence; only for a node whose time has not run out",
@@ -77,6 +77,18 @@ NOT_FENCED = {
 FENCED = frozenset[str]().union(*(path.writes for path in PATHS.values()))
 
 
+def _statements() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for file in sql_files():
+        package, _, name = file.removesuffix(".sql").rpartition("/")
+        found[file] = getattr(Statements("tidemill." + package.replace("/", ".")), name)
+    return found
+
+
+STATEMENTS = _statements()
+"""Each file's statement as it is sent. Read before any test: CPython 3.11 fails to import after deep recursions."""
+
+
 async def test_every_statement_that_writes_is_fenced_or_says_why_not(db: Database) -> None:
     assert await files_that_write(db) == FENCED | NOT_FENCED.keys()
     assert not FENCED & NOT_FENCED.keys()
@@ -104,20 +116,9 @@ async def test_who_has_lost_a_job_writes_nothing_for_it(
         ran.clear()
         assert await path.write(h, await h.found(job)) != LOST
         writing = await files_that_write(h.db)
-        meant = {file for file, text in statements().items() if file in writing and text in ran} - NOT_FENCED.keys()
+        meant = {file for file, text in STATEMENTS.items() if file in writing and text in ran} - NOT_FENCED.keys()
         assert meant == path.writes
         assert await content(h.db) != before
-
-
-def statements() -> dict[str, str]:
-    """Each file's statement as it is sent."""
-    from tidemill.postgres import Statements
-
-    found: dict[str, str] = {}
-    for file in sql_files():
-        package, _, name = file.removesuffix(".sql").rpartition("/")
-        found[file] = getattr(Statements("tidemill." + package.replace("/", ".")), name)
-    return found
 
 
 def listen(monkeypatch: pytest.MonkeyPatch) -> set[str]:

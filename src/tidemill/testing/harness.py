@@ -15,7 +15,6 @@ from unittest import mock
 from tidemill.app import Rooms, Tidemill
 from tidemill.app.declared import JobOf
 from tidemill.blocking import Client
-from tidemill.engine import NewJob
 from tidemill.engine.recurrence import recurrence
 from tidemill.errors import ConfigurationError, InvalidInput
 from tidemill.postgres import Database
@@ -144,17 +143,15 @@ class Harness:
 
         return followed
 
-    def _client_followed(
-        self, enqueue_many: Callable[[Client, Sequence[NewJob]], list[int | None]]
-    ) -> Callable[[Client, Sequence[NewJob]], list[int | None]]:
-        def followed(client: Client, jobs: Sequence[NewJob]) -> list[int | None]:
+    def _client_followed(self, enqueue_many: Callable[P, T]) -> Callable[P, T]:
+        def followed(*args: P.args, **kwargs: P.kwargs) -> T:
             if within_a_job.get():
-                return enqueue_many(client, jobs)
+                return enqueue_many(*args, **kwargs)
             if self._is_own_loop():
                 raise ConfigurationError(
                     "a Client holds up the event loop in which its jobs would run inline: call it by asyncio.to_thread"
                 )
-            ids = enqueue_many(client, jobs)
+            ids = enqueue_many(*args, **kwargs)
             # A running job may be what makes this call, in a thread of its own: to wait for it would be for ever.
             if not self._stepper.running:
                 asyncio.run_coroutine_threadsafe(self._run_due(), self._loop).result()

@@ -97,6 +97,7 @@ class Stepper:
     async def close(self) -> None:
         """Leave."""
         await self._node.leave()
+        self._node.close()
         await self._engine.close()
 
     async def due(self, queues: Iterable[str]) -> list[str]:
