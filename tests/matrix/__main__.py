@@ -1,7 +1,6 @@
 """The tests that depend on the server, on every server that Tidemill is for: ``python -m tests.matrix [LEG…]``.
 
-`make test` runs them on the embedded server as its superuser; each leg here differs from that in one thing. Continuous
-integration runs the legs first, so that the last count which it prints is that of the whole suite.
+`make test` runs them on the embedded server as its superuser; each leg here differs from that in one thing.
 """
 
 from __future__ import annotations
