@@ -11,8 +11,11 @@ from tidemill.postgres import Database
 
 _CONTENT = """
 with waiting as (
-  select 'ready' as state, r.*, null::timestamptz as run_at from tidemill.job_ready r
-  union all select 'delayed', d.* from tidemill.job_delayed d
+  select 'ready' as state, id, kind, queue, key, tenant, batch, max_attempts, attempt, crashes, rank, args
+  from tidemill.job_ready
+  union all
+  select 'delayed', id, kind, queue, key, tenant, batch, max_attempts, attempt, crashes, rank, args
+  from tidemill.job_delayed
 ), jobs as (
   select state, id, kind, queue, key, tenant, batch, max_attempts, attempt, crashes, rank, 0::bigint as token,
     0::bigint as node, args from waiting

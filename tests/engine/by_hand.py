@@ -34,6 +34,7 @@ async def new_node(db: Database, *, ttl: float = LONG_S) -> Node:
     """A registered node that nobody keeps alive."""
     node = Node(db, ttl=ttl)
     await node.register()
+    node.close()
     return node
 
 
@@ -52,6 +53,8 @@ async def claim(
         async with engine.db.connection() as conn:
             return await claim(engine, node, queue, most=most, conn=conn)
     rows = await conn.fetch(SQL.claim, engine.names.queue(queue), node, most, LANES, -1, 0, False)
+    if rows[0]["limited"]:  # of a kind that was paused, or under a limit
+        rows += await conn.fetch(SQL.claim_limited, engine.names.queue(queue), node, most)
     found = sorted((row for row in rows if row["id"] is not None), key=lambda row: (row["rank"], row["id"]))
     return await jobs_of(engine, conn, found)
 

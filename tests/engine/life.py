@@ -150,6 +150,7 @@ class JobLife(RuleBasedStateMachine):
         node = self._node(pick)
         orphans, asked = bool(self.model.orphans()), bool(self.model.asked)
         beat = self.run(node.beat())
+        node.close()
         assert beat.alive == (node.id in self.model.alive)
         assert (beat.orphans, beat.cancels) == (orphans, asked)
         assert beat.promoted == self.model.promote()
