@@ -151,6 +151,9 @@ async def test_a_limit_set_while_more_are_running_holds_back_the_next_until_ther
         await engine.enqueue_many([NewJob(kind="work", args={"n": n}) for n in range(6, 10)])
         gates[0].set()
         await until(_ended(db, 1), what="the first end")
+        await until(
+            lambda: db.fetchval("select every(parked_by is not null) from tidemill.flow"), what="the lane to be parked"
+        )
         assert len(begun) == 6  # five run still, and five is the limit
         gates[1].set()
         await until(_is(lambda: len(begun) == 7), what="the seventh")

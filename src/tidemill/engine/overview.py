@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from tidemill.engine.queues import PausedKind, paused_kinds
@@ -165,7 +165,7 @@ async def recent_runs(db: Database, since: datetime, *, most_blocks: int = MOST_
 
 
 def _queue_state(
-    *, more_ready: bool, more_running: bool, more_delayed: bool, more_dead: bool, **known: object
+    *, more_ready: bool, more_running: bool, more_delayed: bool, more_dead: bool, **known: Any
 ) -> QueueState:
     stops = {
         "ready": more_ready,
@@ -174,4 +174,4 @@ def _queue_state(
         "retrying": more_delayed,
         "dead": more_dead,
     }
-    return QueueState(**known, more=[name for name, stopped in stops.items() if stopped])  # type: ignore[arg-type]
+    return QueueState(**known, more=[name for name, stopped in stops.items() if stopped])

@@ -237,7 +237,7 @@ begin
     full_group := null;
     foreach name in array sort.names loop
       if (room ->> name)::int <= quota then
-        quota := (room ->> name)::int;
+        quota := greatest((room ->> name)::int, 0);  -- below zero where a limit was lowered while more were running
         full_group := name;
       end if;
     end loop;
