@@ -64,7 +64,10 @@ class Arguments:
         if self._known is not None and not self._model and (unknown := sorted(raw.keys() - self._known - ADDED)):
             known = ", ".join(sorted(self._known)) or "none"
             raise InvalidInput(f"args.{unknown[0]}", f"is not an argument of this job; it takes: {known}")
-        packed = _jsonable("args", self._dumped(self.read(raw)))
+        read = self.read(raw)
+        if type(value) is self._type and not self._model:  # it had all its fields: none is filled in
+            return msgspec.to_builtins(read, str_keys=True)
+        packed = _jsonable("args", self._dumped(read))
         return {name: raw[name] for name in ADDED & raw.keys()} | packed
 
     def read(self, raw: dict[str, Any]) -> Any:

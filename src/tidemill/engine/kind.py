@@ -96,6 +96,12 @@ class Kind:
 
 
 def _check(job: NewJob, key: object, tenant: object) -> None:
+    if (
+        job.at is job.delay is job.max_attempts is job.trace is key is tenant is None
+        and type(job.priority) is int
+        and job.priority == 0
+    ):
+        return  # as it is of most jobs
     if job.at is not None and job.delay is not None:
         raise InvalidInput("delay", "give either at or delay, not both")
     check_instant("at", job.at)
