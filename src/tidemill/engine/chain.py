@@ -201,7 +201,8 @@ def _ahead(registry: Registry, job: NewJob) -> NewJob:
     args = job.args
     if args is None or isinstance(args, Mapping):
         args = {**cast("Mapping[str, Any]", args or {}), "batch": _AHEAD}
-    return registry[job.kind].checked(msgspec.structs.replace(job, args=args))
+    kind = registry[job.kind]
+    return kind.checked(msgspec.structs.replace(job, args=kind.arguments.pack(args)))
 
 
 def all_of(jobs: Sequence[NewJob], ids: Sequence[int | None]) -> list[int]:
