@@ -26,7 +26,7 @@ import asyncpg
 
 from benchmarks.engine_measures import Drain, Idle, drain, idle
 from benchmarks.engine_process import Contender
-from benchmarks.engine_results import Results
+from benchmarks.engine_results import TENANTS, Results
 from benchmarks.engine_server import Server
 from benchmarks.peers import OURS, PEERS, CannotRun, Peer
 from tidemill.postgres import embedded
@@ -83,9 +83,10 @@ async def measure(options: argparse.Namespace, server: Server, results: Results,
         results.add(await take_turns(contenders, results, lambda c: drain(server, c, options.jobs, single)))
     samples = max(1, (QUICK_SAMPLES if options.quick else SAMPLES) // options.rounds)
     window = QUICK_IDLE_WINDOW_S if options.quick else IDLE_WINDOW_S
+    contenders = [contender for contender in contenders if contender.peer.name != TENANTS]
     for turn in range(options.rounds):
         print(f"idle, round {turn + 1}", file=sys.stderr)
-        results.idles.append(await take_turns(contenders, results, lambda c: idle(server, c, samples, window)))
+        results.idles.append(await take_turns(contenders, results, lambda c: idle(server, c, samples, single, window)))
 
 
 async def run(options: argparse.Namespace, embedded_server: embedded.EmbeddedServer, peers: list[Peer]) -> Results:

@@ -30,9 +30,18 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """A worker with nothing to do: statements it sends a second; then single jobs, seconds from call to handler."""
+    """A worker with nothing to do but what comes in one by one.
+
+    Attributes:
+        statements_s: what it sends a second while nothing comes.
+        beside_s: jobs a second that one connection enqueues one by one while the worker runs them.
+        held_s: the same while another transaction stays open that has enqueued a job.
+        pickups: of single jobs, seconds from call to handler.
+    """
 
     statements_s: float
+    beside_s: float
+    held_s: float | None
     pickups: list[float]
 
 
@@ -76,8 +85,10 @@ async def drain(server: Server, contender: Contender, jobs: int, single: int) ->
     )
 
 
-async def idle(server: Server, contender: Contender, jobs: int, window_s: float) -> Idle:
-    """Count an idle worker's statements for ``window_s`` seconds, then send it single jobs from another process.
+async def idle(server: Server, contender: Contender, jobs: int, single: int, window_s: float) -> Idle:
+    """Count an idle worker's statements for ``window_s`` seconds, then send it jobs one by one from another process.
+
+    First ``single`` as fast as that goes, where possible again beside an open transaction; then ``jobs`` with gaps.
 
     Raises:
         CannotRun: the contender failed, or did not pick every job up.
@@ -85,13 +96,24 @@ async def idle(server: Server, contender: Contender, jobs: int, window_s: float)
     async with server.database() as url:
         await contender.call(url, "install")
         await server.settle()
-        async with contender.worker(url, jobs, recorded=True) as worker:
+        async with contender.worker(url, jobs + single * (2 if contender.peer.hold else 1), recorded=True) as worker:
             worker.go()
             await asyncio.sleep(SETTLED_S)
             statements_s = await server.statements(window_s)
+            beside_s = await _single(contender, url, single)
+            held_s = None
+            if contender.peer.hold:
+                async with server.holding(contender.peer.hold):
+                    held_s = await _single(contender, url, single)
+            async with server.watch(contender.peer.busy) as watch:
+                await watch.until_idle(timeout=60)
             sent = (await contender.call(url, "trickle", jobs, GAP_S))["sent"]
             await worker.hear("handled", 60)
             starts = dict((await worker.stop())["starts"])
     if len(starts) < jobs:
         raise CannotRun(f"ran {jobs - len(starts)} of {jobs} jobs never and others twice")
-    return Idle(statements_s, [starts[number] - at for number, at in sent])
+    return Idle(statements_s, beside_s, held_s, [starts[number] - at for number, at in sent])
+
+
+async def _single(contender: Contender, url: str, jobs: int) -> float:
+    return (jobs - 1) / (await contender.call(url, "enqueue", jobs, 0))["single_s"]

@@ -16,19 +16,23 @@ LEAD = 2.3
 LOW, HIGH = "at most", "at least"
 BARS = {
     "drain, of the thin engine's": (HIGH, 0.5),
+    "drain over 100 tenants, of one's": (HIGH, 0.8),
+    "drain over 100 tenants, of the thin engine's": (HIGH, 0.4),
     "drain, of graphile-worker's": (HIGH, 1.2),
     "drain, of pgqueuer's": (HIGH, 2.0),
     "commits a job": (LOW, 0.05),
     "WAL a job, kB": (LOW, 1.5),
     "bulk enqueue, of the best peer's": (HIGH, 1.3),
     "single enqueue, of the best Python peer's": (HIGH, 1.2),
+    "single enqueue beside a running worker, of the best Python peer's": (HIGH, 1.2),
+    "single enqueue beside an open transaction too, of without": (HIGH, 0.9),
     "pickup p50, of the best peer's": (LOW, 0.65),
     "pickup p95, of the best peer's": (LOW, 0.7),
     "pickup p99, of the best peer's": (LOW, 1.0),
     "idle, statements a second": (LOW, 2.0),
 }
 
-US, THIN, GRAPHILE, PGQUEUER = "tidemill", "thin", "graphile-worker", "pgqueuer"
+US, TENANTS, THIN, GRAPHILE, PGQUEUER = "tidemill", "tidemill-100", "thin", "graphile-worker", "pgqueuer"
 
 
 @dataclass
@@ -59,16 +63,22 @@ class Results:
 
     def ratios(self) -> dict[str, float | None]:
         """By the names of :data:`BARS`; None where a contender did not run or no round counts."""
-        rivals = [peer for peer in self.peers if peer.name not in (US, THIN)]
+        rivals = [peer for peer in self.peers if peer.name not in (US, TENANTS, THIN)]
         pythons = [peer for peer in rivals if not peer.program.endswith(".mjs")]
         figures = {
             "drain, of the thin engine's": self._ratio("jobs_s", THIN),
+            "drain over 100 tenants, of one's": self._paired("jobs_s", TENANTS, US),
+            "drain over 100 tenants, of the thin engine's": self._paired("jobs_s", TENANTS, THIN)
+            if self.drains
+            else None,
             "drain, of graphile-worker's": self._ratio("jobs_s", GRAPHILE),
             "drain, of pgqueuer's": self._ratio("jobs_s", PGQUEUER),
             "commits a job": self._median(US, "commits"),
             "WAL a job, kB": _scaled(self._median(US, "wal_bytes"), 1e-3),
             "bulk enqueue, of the best peer's": self._ratio("bulk_s", self._best("bulk_s", rivals)),
             "single enqueue, of the best Python peer's": self._ratio("single_s", self._best("single_s", pythons)),
+            "single enqueue beside a running worker, of the best Python peer's": self._beside(pythons),
+            "single enqueue beside an open transaction too, of without": self._held(),
             "idle, statements a second": self._statements(US),
         }
         for share in (50, 95, 99):
@@ -87,9 +97,9 @@ class Results:
             yield ""
         yield (
             "| | jobs/s (min–max) | of thin | CPU µs/job, client + server | commits/job | WAL B/job | bulk/s | single/s"
-            " | pickup ms p50 / p95 / p99 | idle statements/s |"
+            " | single/s beside a worker | pickup ms p50 / p95 / p99 | idle statements/s |"
         )
-        yield "|---" * 10 + "|"
+        yield "|---" * 11 + "|"
         for peer in self.peers:
             if any(peer.name in drains for drains in self._rounds()):
                 yield self._line(peer.name)
@@ -121,6 +131,7 @@ class Results:
             _cell(self._median(name, "wal_bytes"), ",.0f"),
             _cell(self._median(name, "bulk_s"), ",.0f"),
             _cell(self._median(name, "single_s"), ",.0f"),
+            _cell(self._beside_s(name), ",.0f"),
             " / ".join(_cell(_scaled(self._pickup(name, share), 1000), ".2f") for share in (50, 95, 99)),
             _cell(self._statements(name), ".2f"),
         ]
@@ -149,6 +160,20 @@ class Results:
         """Percentile over all rounds' samples, seconds."""
         samples = sorted(pickup for idles in self.idles if name in idles for pickup in idles[name].pickups)
         return samples[min(len(samples) - 1, len(samples) * share // 100)] if samples else None
+
+    def _beside(self, peers: list[Peer]) -> float | None:
+        medians = {peer.name: self._beside_s(peer.name) for peer in peers}
+        best = max(((value, name) for name, value in medians.items() if value is not None), default=None)
+        if best is None:
+            return None
+        return _median([i[US].beside_s / i[best[1]].beside_s for i in self.idles if US in i and best[1] in i])
+
+    def _beside_s(self, name: str) -> float | None:
+        return _median([idles[name].beside_s for idles in self.idles if name in idles])
+
+    def _held(self) -> float | None:
+        ours = [idles[US] for idles in self.idles if US in idles]
+        return _median([idle.held_s / idle.beside_s for idle in ours if idle.held_s is not None])
 
     def _statements(self, name: str) -> float | None:
         return _median([idles[name].statements_s for idles in self.idles if name in idles])

@@ -110,6 +110,16 @@ class Server:
         finally:
             conn.terminate()
 
+    @asynccontextmanager
+    async def holding(self, statement: str) -> AsyncGenerator[None]:
+        """Inside, a transaction is open that has run ``statement``."""
+        conn = await connect(self.url, name="benchmark")
+        try:
+            await conn.execute(f"set idle_in_transaction_session_timeout = 0; begin; {statement}")
+            yield
+        finally:
+            conn.terminate()
+
     async def commits(self) -> int:
         """Transactions committed in the database, once nobody is connected: a backend reports its last when it ends."""
         async with asyncio.timeout(_PATIENCE_S):

@@ -31,6 +31,7 @@ class Peer:
         packages: with versions; the first is the peer. None: it runs where the benchmark runs.
         settings: of the worker, in words.
         busy: a query that is true as long as a job waits or runs.
+        hold: a statement that enqueues a job, for a transaction that is left open; empty: it is not measured.
         most: jobs in a drain at most. Its rate is the same with more; the run would only be longer.
     """
 
@@ -40,6 +41,7 @@ class Peer:
     settings: str
     busy: str
     most: int = 1_000_000
+    hold: str = ""
 
     @property
     def version(self) -> str:
@@ -93,13 +95,23 @@ def _install(command: list[str], place: Path) -> None:
 
 UVLOOP, PSYCOPG = "uvloop==0.23.0", "psycopg-binary==3.3.9"
 
+_OUR_JOBS = "select exists (select from tidemill.job_ready) or exists (select from tidemill.job_lease)"
+
 OURS = (
     Peer(
         "tidemill",
         "benchmarks.engine_tidemill",
         (),
-        "one queue, concurrency 500, pool 10 and 4 for the worker's own",
-        "select exists (select from tidemill.job_ready) or exists (select from tidemill.job_lease)",
+        "one queue, 1,000 jobs side by side",
+        _OUR_JOBS,
+        hold="select tidemill.enqueue('noop', '{\"number\": 0}')",
+    ),
+    Peer(
+        "tidemill-100",
+        "benchmarks.engine_tenants",
+        (),
+        "the same with jobs of 100 tenants; its drains alone",
+        _OUR_JOBS,
     ),
     Peer(
         "thin",
