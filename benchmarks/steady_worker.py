@@ -20,6 +20,7 @@ from benchmarks.ground import KIND
 from tidemill import logging
 from tidemill.cli.running import spare_the_collector
 from tidemill.engine import Context, Engine, Kind, Registry, Worker
+from tidemill.engine.control import open_control
 from tidemill.postgres import Database, Listener
 
 CONCURRENCY = 100
@@ -52,7 +53,7 @@ async def tell(waits: Waits, window_s: float) -> None:
 async def run(url: str, window_s: float) -> None:
     logging.configure("json", level="warning", stream=sys.stderr)
     waits = Waits()
-    async with await Database.open(url) as db, await Database.open(url, max_size=4, name="control") as control:
+    async with await Database.open(url) as db, await open_control(url) as control:
         registry = Registry([Kind(KIND, waits.handle)])
         worker = Worker(Engine(db, registry), control, queues={"default": CONCURRENCY}, listener=Listener(url))
         spare_the_collector()

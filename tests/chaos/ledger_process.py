@@ -11,6 +11,7 @@ import structlog
 from tests.chaos.ledger import registry
 from tidemill import logging
 from tidemill.engine import Engine, Worker
+from tidemill.engine.control import open_control
 from tidemill.errors import DatabaseUnavailable
 from tidemill.postgres import Database, Listener
 
@@ -25,7 +26,7 @@ async def work() -> None:
     engine_url, control_url, listen_url = (os.environ[f"CHAOS_{door}_URL"] for door in ("ENGINE", "CONTROL", "LISTEN"))
     async with (
         await Database.open(engine_url, command_timeout=ANSWER_S) as db,
-        await Database.open(control_url, max_size=4, command_timeout=ANSWER_S) as control,
+        await open_control(control_url, answer_s=ANSWER_S) as control,
     ):
         listener = Listener(listen_url, deadline=2.0)
         worker = Worker(Engine(db, registry()), control, queues={"default": 8}, listener=listener, lease_ttl=LEASE_S)

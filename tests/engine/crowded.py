@@ -91,11 +91,21 @@ _TABLES = (
 
 async def fill(conn: Connection, rows: int, *, fresh: bool) -> None:
     """So many ready, delayed and ended jobs; statistics taken when the tables were empty, or ``fresh``."""
-    await conn.execute("".join(f"alter table tidemill.{t} set (autovacuum_enabled = off);" for t in _TABLES))
-    await conn.execute("analyze")
-    await conn.execute(_FILL.format(rows=rows, tenants=TENANTS, due=DUE, leases=LEASES), timeout=600)
+    await freeze(conn)
+    await crowd_in(conn, rows)
     if fresh:
         await conn.execute("analyze", timeout=600)
+
+
+async def freeze(conn: Connection) -> None:
+    """Take statistics, for the last time."""
+    await conn.execute("".join(f"alter table tidemill.{t} set (autovacuum_enabled = off);" for t in _TABLES))
+    await conn.execute("analyze")
+
+
+async def crowd_in(conn: Connection, rows: int) -> None:
+    """So many ready, delayed and ended jobs, behind the planner's back."""
+    await conn.execute(_FILL.format(rows=rows, tenants=TENANTS, due=DUE, leases=LEASES), timeout=600)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tidemill.engine import Engine, Kind, Registry, Worker
+from tidemill.engine.control import open_control
 from tidemill.postgres import Database, Listener
 
 PATIENCE = 30.0
@@ -30,7 +31,7 @@ async def working(
         registry.add(kind)
     engine = Engine(db, registry)
     listener = Listener(db.url)
-    control = await Database.open(db.url, max_size=4, name="control", command_timeout=answer)
+    control = await open_control(db.url, name="control", answer_s=answer)
     queues = dict.fromkeys(registry.queues, concurrency)
     worker = Worker(engine, control, queues=queues, listener=listener, lease_ttl=lease_ttl, grace=grace, **options)
     task = asyncio.create_task(worker.run())

@@ -8,11 +8,18 @@ from typing import Any
 import pytest
 
 from tests.conftest import made_database, run_apart
-from tests.engine.crowded import BIG, EXEMPT, Asked, fill, literal, questions
+from tests.engine.crowded import BIG, EXEMPT, Asked, crowd_in, fill, freeze, literal, questions
+from tidemill.engine.control import SETTINGS
 from tidemill.engine.statements import SQL
 from tidemill.postgres import Connection, connect
 
-ROWS, MANY_ROWS = 100_000, 1_000_000
+SOME_ROWS, ROWS, MANY_ROWS = 20_000, 100_000, 1_000_000
+OF_WORKERS = (
+    *("claim", "claim_limited", "claimed", "finish", "finish_done", "finish_written", "hold_limits", "open_lanes"),
+    *("upkeep", "orphans", "batch_overdue", "batch_seize", "batch_force_close", "batch_abandon"),
+)
+"""What goes over a worker's own connections."""
+EXPLAIN = "explain (analyze, buffers, timing off, format json)"
 SMALL_CHANGE = 250
 """Buffers that any statement may use, for catalogs and the upper pages of indexes."""
 IN_PROPORTION = 100
@@ -64,6 +71,36 @@ async def test_no_statement_reads_what_it_does_not_need(crowd: tuple[str, int], 
     assert not wrong, "\n".join(wrong)
 
 
+async def test_plans_that_a_worker_made_while_nothing_was_there_hold_for_a_crowd(database_url: str) -> None:
+    conn, other = await open_planned(database_url), await connect(database_url, command_timeout=600)
+    await freeze(other)
+    try:
+        for name in OF_WORKERS:
+            await conn.execute(f"prepare {name} as {getattr(SQL, name)}")
+            parameters = await conn.fetchval(
+                "select cardinality(parameter_types) from pg_prepared_statements where name = $1", name
+            )
+            await conn.execute(_execute(name, ["null"] * parameters, "explain"))
+        await crowd_in(other, SOME_ROWS)
+        wrong: list[str] = []
+        for name, asked in (await questions(other, SOME_ROWS)).items():
+            if name in OF_WORKERS:
+                transaction: Any = conn.transaction()
+                await transaction.start()
+                [found] = await conn.fetchval(_execute(name, list(map(literal, asked.args)), EXPLAIN))
+                await transaction.rollback()
+                wrong += [f"{name}: {why}" for why in faults(found["Plan"], asked)]
+    finally:
+        conn.terminate()
+        other.terminate()
+    assert not wrong, "\n".join(wrong)
+
+
+async def open_planned(url: str) -> Connection:
+    """A worker's connection, on which the first plan of each statement is kept."""
+    return await connect(url, settings={**SETTINGS, "plan_cache_mode": "force_generic_plan"})
+
+
 async def test_every_statement_is_guarded_or_says_why_not(crowd: tuple[str, int]) -> None:
     url, rows = crowd
     conn = await connect(url)
@@ -84,23 +121,27 @@ async def test_a_plan_that_reads_too_much_is_found(crowd: tuple[str, int]) -> No
 
 async def explained(conn: Connection, name: str, asked: Asked) -> dict[str, Any]:
     """What a statement really did; rolled back."""
-    args = ", ".join(map(literal, asked.args))
+    args = list(map(literal, asked.args))
     transaction: Any = conn.transaction()
     await transaction.start()
     try:
         await conn.execute(f"prepare asked as {getattr(SQL, name)}")
-        execute = f"execute asked({args})" if args else "execute asked"
+        execute = _execute("asked", args)
         if asked.either:  # Postgres is left to choose, after it has seen how both sorts of plan do
             await conn.execute("set local plan_cache_mode = auto")
             for _ in range(BEFORE_GENERIC):
                 await conn.execute("savepoint before")
                 await conn.execute(execute)
                 await conn.execute("rollback to before")
-        [found] = await conn.fetchval(f"explain (analyze, buffers, timing off, format json) {execute}")
+        [found] = await conn.fetchval(f"{EXPLAIN} {execute}")
     finally:
         await transaction.rollback()
         await conn.execute("deallocate asked")
     return found["Plan"]
+
+
+def _execute(name: str, args: list[str], how: str = "") -> str:
+    return f"{how} execute {name}" + (f"({', '.join(args)})" if args else "")
 
 
 def faults(plan: dict[str, Any], asked: Asked) -> list[str]:

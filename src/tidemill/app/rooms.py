@@ -10,6 +10,7 @@ from tidemill.connectors import HttpClient, Limits
 from tidemill.connectors.threads import ThreadsConnector
 from tidemill.engine import Engine, Kind, Registry, Schedule, Schedules, Worker
 from tidemill.engine.chain import closing_kind
+from tidemill.engine.control import open_control
 from tidemill.engine.housekeeping import Retention
 from tidemill.engine.measures import Measures
 from tidemill.errors import ConfigurationError, InvalidInput, SchemaOutOfDate
@@ -27,9 +28,6 @@ SMALL_JOBS = 10
 CONNECTIONS = 20
 """For the handlers of one process, opened as they are needed. Fewer than there are jobs side by side: no handler keeps
 one while it waits for anything but Postgres."""
-CONTROL_TIMEOUT_S = 15.0
-"""Seconds that a claim or a finish may take. They take milliseconds: one that does not come back is tried again on
-another connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +155,7 @@ class Rooms:
             if most < 1:
                 raise InvalidInput("queues", f"{queue}: {most!r} is no number of jobs from 1 on")
         async with AsyncExitStack() as stack:
-            control = await stack.enter_async_context(
-                await Database.open(
-                    self.url,
-                    max_size=4,
-                    name="tidemill-control",
-                    pooled=settings.pooled,
-                    command_timeout=CONTROL_TIMEOUT_S,
-                )
-            )
+            control = await stack.enter_async_context(await open_control(self.url, pooled=settings.pooled))
             listener: Listener | None = None
             if settings.listen_url or not settings.pooled:
                 listener = Listener(settings.listen_url or self.url)

@@ -99,7 +99,9 @@ class Node:
         try:
             async with asyncio.timeout(within):
                 if self._conn is None:
-                    self._conn = await connect(self._db.url, name="tidemill heartbeat", pooled=self._db.pooled)
+                    self._conn = await connect(
+                        self._db.url, name="tidemill heartbeat", pooled=self._db.pooled, settings=self._db.settings
+                    )
                 with naming_failures:
                     row = await self._conn.fetchrow(sql, *args)
         except TimeoutError as e:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Protocol, cast
@@ -184,6 +184,7 @@ async def connect(
     pooled: bool = False,
     patience: float = PATIENCE,
     command_timeout: float = COMMAND_TIMEOUT,
+    settings: Mapping[str, str] | None = None,
 ) -> Connection:
     """Open one connection whose json and jsonb columns are Python values.
 
@@ -193,15 +194,17 @@ async def connect(
         pooled: whether a transaction pooler stands between: then no statement is kept, no setting is sent.
         patience: seconds over which a server that refuses (it may be restarting) is tried again.
         command_timeout: seconds, for every statement without a time-out of its own.
+        settings: of the session, by Postgres' names; a pooler is sent none.
 
     Raises:
         DatabaseUnavailable: when there is no connection to be had, for whatever reason.
         ConfigurationError: when the URL makes no sense.
     """
     # A pooler refuses start-up parameters that it does not track, so jit can be turned off on direct connections only.
-    settings = {"application_name": name}
+    sent = {"application_name": name}
     if not pooled:
-        settings |= {"jit": "off", "idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_S}s", **_SIGNS_OF_LIFE}
+        sent |= {"jit": "off", "idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_S}s", **_SIGNS_OF_LIFE}
+        sent |= settings or {}
     loop = asyncio.get_running_loop()
     give_up = loop.time() + patience
     delay = 0.02
@@ -212,12 +215,12 @@ async def connect(
                 timeout=CONNECT_TIMEOUT,
                 command_timeout=command_timeout,
                 statement_cache_size=0 if pooled else 256,
-                server_settings=settings,
+                server_settings=sent,
             )
         except asyncpg.InvalidParameterValueError as e:
             if _LOOK_AFTER_CLIENT not in str(e):
                 raise DatabaseUnavailable(_describe(e)) from e
-            del settings[_LOOK_AFTER_CLIENT]  # the server runs on a system where it cannot look
+            del sent[_LOOK_AFTER_CLIENT]  # the server runs on a system where it cannot look
             continue
         except asyncpg.ClientConfigurationError as e:
             raise ConfigurationError(f"the database URL cannot be used: {e}") from e

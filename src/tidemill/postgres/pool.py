@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, Self, TypeVar, cast
 
 import asyncpg
@@ -40,11 +40,12 @@ class Database:
     use, since what silenced one has likely silenced them.
     """
 
-    def __init__(self, pool: Any, *, url: str, pooled: bool) -> None:
+    def __init__(self, pool: Any, *, url: str, pooled: bool, settings: Mapping[str, str] | None = None) -> None:
         self._pool = pool
         self._lender = Lender(pool)
         self.url = url
         self.pooled = pooled
+        self.settings = settings
 
     @classmethod
     async def open(
@@ -55,6 +56,7 @@ class Database:
         name: str = "tidemill",
         pooled: bool = False,
         command_timeout: float = COMMAND_TIMEOUT,
+        settings: Mapping[str, str] | None = None,
     ) -> Database:
         """Open a pool and make sure that the server answers.
 
@@ -64,6 +66,7 @@ class Database:
             name: shown as ``application_name``.
             pooled: whether ``url`` is a transaction pooler (pgbouncer, Supavisor).
             command_timeout: seconds a statement may take unless it is given its own time-out.
+            settings: of each session, by Postgres' names; a pooler is sent none.
 
         Raises:
             DatabaseUnavailable: when the server cannot be reached or refuses the login.
@@ -71,7 +74,7 @@ class Database:
         """
 
         async def connected(*_: object, **__: object) -> Connection:
-            return await connect(url, name=name, pooled=pooled, command_timeout=command_timeout)
+            return await connect(url, name=name, pooled=pooled, command_timeout=command_timeout, settings=settings)
 
         pool: Any = await cast(Any, asyncpg).create_pool(
             url,
@@ -81,7 +84,7 @@ class Database:
             connect=connected,
             reset=_keep_as_it_is,
         )
-        database = cls(pool, url=url, pooled=pooled)
+        database = cls(pool, url=url, pooled=pooled, settings=settings)
         try:
             await database.fetchval("select 1")
         except BaseException:

@@ -8,8 +8,8 @@ with abandoned as (
   join tidemill.kind k on k.name = u.kind
   join tidemill.batch b on b.id = u.batch and b.close_kind = k.id and b.state = 'closing'
 ), closed as (
-  update tidemill.batch b set state = 'closed', closed_at = clock_timestamp(), reason = 'cancelled'
-  from abandoned a where b.id = a.id and a.is_over
+  update tidemill.batch set state = 'closed', closed_at = clock_timestamp(), reason = 'cancelled'
+  where id = any (array(select id from abandoned where is_over))
 )
 update public.system_job_locks l set locked_until = clock_timestamp(), updated_at = clock_timestamp(), batch_id = null
 from abandoned a where l.batch_id = a.id and l.owner = a.id::text

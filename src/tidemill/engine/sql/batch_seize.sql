@@ -14,7 +14,7 @@ with token as materialized (
   returning id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace
 ), leased as (
   update tidemill.job_lease l set token = token.token, node = $2 from token
-  where l.id in (select id from tidemill.job_lease where batch = $1 limit $3)
+  where l.ctid = any (array(select ctid from tidemill.job_lease where batch = $1 limit $3 for update))
   returning l.id, l.token, l.node, l.kind, l.attempt, l.crashes, l.max_attempts, l.tenant, l.batch, l.args, l.trace, l.ctid as place, l.lane
 ), parked as (
   insert into tidemill.job_lease

@@ -1,6 +1,7 @@
 -- Called by: Finisher.flush (many jobs of one node), rescue and batch deadlines (jobs taken from others).
--- Index: none for leases: a row is never updated, so it is where the claim put it (one TID fetch a job; joined by id the plan read the
--- whole table). batch's primary key.
+-- Index: none for leases: a row is never updated, so it is where the claim put it (one TID fetch a job). Ids are compared as sums, and keys
+-- looked up one by one (unique_key's primary key): a plan made while nothing ran would join by reading all there is for each job.
+-- batch's primary key.
 -- Fence: a lease row goes only if id, token and node all match. Rows not returned = lease lost, nothing written for them.
 -- Lock order: batches (sorted) before leases. Parameters: arrays of id, token, node, outcome, reason, result, delay (s),
 -- run_at, place (the lease's ctid); then the sorted distinct batches of these jobs.
@@ -13,7 +14,7 @@ with asked as (
   select id from tidemill.batch where id = any ($10::uuid[]) order by id for no key update
 ), freed as materialized (
   delete from tidemill.job_lease l using asked u
-  where l.ctid = u.place and l.id = u.id and l.token = u.token and l.node = u.node and (select count(*) from locked) >= 0
+  where l.ctid = u.place and l.id + 0 = u.id and l.token = u.token and l.node = u.node and (select count(*) from locked) >= 0
   returning l.id, l.queue, l.lane, l.rank, l.kind, l.priority, l.attempt, l.crashes, l.max_attempts, l.tenant, l.batch, l.key,
     l.enqueued_at, l.args, l.trace, l.node, l.claimed_at, u.outcome, u.reason, u.result, u.delay_s, u.run_at,
     u.outcome in ('done', 'partial', 'skipped', 'cancelled', 'failed', 'dead') as terminal
@@ -41,8 +42,12 @@ with asked as (
   from freed where outcome in ('release', 'crashed')
   returning queue
 ), unlocked as (
-  delete from tidemill.unique_key k using freed f
-  where f.terminal and f.key is not null and k.kind = f.kind and k.key = f.key and k.job = f.id
+  delete from tidemill.unique_key
+  where ctid = any (array(
+    select k.place
+    from freed f
+    cross join lateral (select ctid as place from tidemill.unique_key where kind = f.kind and key = f.key and job = f.id offset 0) k
+    where f.terminal and f.key is not null))
 ), counted as (
   update tidemill.batch b
   set finished = b.finished + n.jobs,

@@ -30,8 +30,8 @@ select
   (select count(*) from due)::int as promoted,
   (select count(*) from woken)::int as woken,
   exists (
-    select from tidemill.job_lease l
-    where not exists (select from tidemill.node n where n.id = l.node and n.expires_at > clock_timestamp())) as orphans,
+    select from tidemill.job_lease
+    where node <> all (array(select id from tidemill.node where expires_at > clock_timestamp()))) as orphans,
   exists (
     select from tidemill.batch where state in ('open', 'sealed') and deadline <= (select tidemill.now())) as overdue,
   exists (select from tidemill.job_cancel) as cancels,

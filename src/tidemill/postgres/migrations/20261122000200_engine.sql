@@ -373,8 +373,9 @@ comment on function public.release_system_job_lock(text) is
 
 -- The fence -------------------------------------------------------------------------------------------------------
 
+-- Its plan is kept by each session, and made while the table is small: without the setting, to read all of it.
 create or replace function tidemill.fence(p_job bigint, p_token bigint, p_node bigint) returns void
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = '' set enable_seqscan = off as $$
 declare
   left_ms int;
 begin
