@@ -165,6 +165,7 @@ async def questions(conn: Connection, rows: int) -> dict[str, Asked]:
         "cancel_seize": Asked((ready, None, None, None, None, None, TOGETHER), FEW, NO_INDEX, either=True),
         "cancel_unheld": Asked((TOGETHER,), TOGETHER),
         "claim": Asked((1, 1, TOGETHER, 64, -1, 0, False), TOGETHER),
+        "claim_few": Asked((1, 1, FEW, False), FEW),
         "claim_limited": Asked((1, 1, TOGETHER), TOGETHER),
         "claimed": Asked((1, 1, ids), LEASES),
         "dead_discard": Asked((dead, None, None, None, None, None, 0, TOGETHER), FEW, either=True),
@@ -186,6 +187,7 @@ async def questions(conn: Connection, rows: int) -> dict[str, Asked]:
             many,
         ),
         "enqueue_json": Asked((json.dumps(jobs),), TOGETHER),
+        "enqueue_one": Asked((1, 1, 0, 20, None, "{}", None), 1),
         "enqueue_plain": Asked(
             ([1] * many, [1] * many, [0] * many, [20] * many, nothing, ["{}"] * many, nothing), many
         ),

@@ -13,6 +13,7 @@ from tidemill.postgres import Database, Statements, pool
 
 NOT_FENCED = {
     "engine/sql/claim.sql": "draws the fence; only for a node whose time has not run out",
+    "engine/sql/claim_few.sql": "draws the fence; only for a node whose time has not run out",
     "engine/sql/claim_limited.sql": "as claim",
     "engine/sql/open_lanes.sql": "in the transaction that ended the leases; the next claim looks at the lanes anew",
     "engine/sql/limit_set.sql": "an operator, or what the code says of its kinds",
@@ -32,6 +33,7 @@ NOT_FENCED = {
     "engine/sql/intern.sql": "a name gets its number, whoever asks",
     "engine/sql/kind_declare.sql": "what the code says of its kinds",
     "engine/sql/enqueue_json.sql": "in the transaction of the application's own",
+    "engine/sql/enqueue_one.sql": "makes a job that nobody has claimed yet, in the caller's transaction",
     "engine/sql/enqueue_plain.sql": "makes jobs that nobody has claimed yet, in the caller's transaction",
     "engine/sql/batch_overdue.sql": "any node, at a deadline; locks the batch",
     "engine/sql/batch_seize.sql": "any node, at a deadline: takes leases away, so that their holders are refused",

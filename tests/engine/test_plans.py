@@ -15,7 +15,17 @@ from tidemill.postgres import Connection, connect
 
 SOME_ROWS, ROWS, MANY_ROWS = 20_000, 100_000, 1_000_000
 OF_WORKERS = (
-    *("claim", "claim_limited", "claimed", "finish", "finish_done", "finish_written", "hold_limits", "open_lanes"),
+    *(
+        "claim",
+        "claim_few",
+        "claim_limited",
+        "claimed",
+        "finish",
+        "finish_done",
+        "finish_written",
+        "hold_limits",
+        "open_lanes",
+    ),
     *("upkeep", "orphans", "batch_overdue", "batch_seize", "batch_force_close", "batch_abandon"),
 )
 """What goes over a worker's own connections."""

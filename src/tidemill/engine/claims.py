@@ -15,6 +15,8 @@ from tidemill.postgres import Connection, Record
 
 MOST_LANES = 64
 """Lanes that one claim takes from."""
+FEW = 4
+"""Jobs that the first claim after a wait takes; where there are more, the next one follows at once."""
 MOST_DRY = 8
 """Claims, one after the other, that gave nothing although there was work: then it is left to the next wake."""
 LOST_ANSWER_S = 120.0
@@ -41,6 +43,8 @@ class Claims:
         self._owed: int = 0
         """What is left of the share of the lane that comes next; 0 = all of it."""
         self._dry = 0
+        self._rested = False
+        """Whether it comes from a wait for work; not from one for a free slot."""
         self._limited = False
         """Whether there may be jobs under a limit that can begin now."""
         self._in_doubt_until = 0.0
@@ -52,6 +56,11 @@ class Claims:
         """Lease up to ``most`` jobs, in the order in which they are to begin; ``known`` are those this process has."""
         rows = await self._recount(conn, known)
         self.again, self.wait_s = False, None
+        if self._rested:
+            self._rested = False
+            rows += await self._take_few(conn, min(most, FEW))
+            if not self.again:
+                return await self._jobs_of(conn, rows)
         if self._limited:  # half of what is free is theirs, so that neither sort keeps the other waiting
             rows += await self._take_limited(conn, -(-most // 2))
         if len(rows) < most:
@@ -60,6 +69,9 @@ class Claims:
             rows += await self._take_limited(conn, most - len(rows))
         self._dry = 0 if rows else self._dry + 1
         self.again = (self.again or self._limited) and self._dry < MOST_DRY
+        return await self._jobs_of(conn, rows)
+
+    async def _jobs_of(self, conn: Connection, rows: list[Record]) -> list[Job]:
         jobs = await jobs_of(self._engine, conn, rows)
         # DELETE … RETURNING answers in physical order.
         ordered = sorted(zip(jobs, rows, strict=True), key=lambda pair: (pair[1]["rank"], pair[0].id))
@@ -73,6 +85,15 @@ class Claims:
     def refresh(self) -> None:
         """After a wait: what gave nothing may be tried again."""
         self._dry = 0
+        self._rested = not self.again
+
+    async def _take_few(self, conn: Connection, most: int) -> list[Record]:
+        queue = self._engine.names.queue(self._queue)
+        asked = asyncio.get_running_loop().time()
+        found = await conn.fetch(SQL.claim_few, queue, self._node.id, most, self._measures is not None)
+        rows = self._taken(found, asked)
+        self.again = found[0]["closer"] or len(rows) == most
+        return rows
 
     async def _take_free(self, conn: Connection, most: int) -> list[Record]:
         queue = self._engine.names.queue(self._queue)

@@ -8,7 +8,7 @@ CONNECTIONS = 4
 ANSWER_S = 15.0
 """Seconds that a claim or an ending may take. They take milliseconds: one that does not come back is tried again on
 another connection."""
-SETTINGS = {"enable_seqscan": "off", "enable_bitmapscan": "off"}
+SETTINGS = {"enable_seqscan": "off", "enable_bitmapscan": "off", "plan_cache_mode": "force_generic_plan"}
 """A connection plans a statement once, likely while its queue is empty: then to read the whole table looks cheapest,
 and so it does when half a million jobs come in, at a second a claim, until Postgres has taken new statistics."""
 

@@ -120,28 +120,34 @@ class Engine:
             await self.declare_kinds()
             return await enqueue_with(conn, jobs, self.registry)
         await self.names.learn(self.db, {k.name for k in kinds}, {k.queue for k in kinds})
-        places = (
+        to = conn or self.db
+        columns = (
             [self.names.kind(kind.name) for kind in kinds],
             [self.names.queue(kind.queue) for kind in kinds],
             [job.priority + kind.priority for job, kind in zip(jobs, kinds, strict=True)],
             [job.max_attempts or kind.max_attempts for job, kind in zip(jobs, kinds, strict=True)],
         )
+        tenants = [job.tenant for job in jobs]
         args = [_encode(job.args).decode() for job in jobs]
-        tenants = _column([job.tenant for job in jobs])
-        traces = _column([job.trace for job in jobs])
-        batches = _column([job.batch for job in jobs])
-        keys = _column([job.key for job in jobs])
-        run_ats = _column([job.at for job in jobs])
-        delays = _column([job.delay for job in jobs])
-        ids: list[int | None]
-        if batches is keys is run_ats is delays is None:
-            rows = await (conn or self.db).fetch(SQL.enqueue_plain, *places, tenants, args, traces)
-            ids = sorted(row["id"] for row in rows)
-            return ids
-        rows = await (conn or self.db).fetch(
-            SQL.enqueue, *places, tenants, batches, keys, args, run_ats, delays, traces
+        traces = [job.trace for job in jobs]
+        if all(job.key is job.batch is job.at is job.delay is None for job in jobs):
+            if len(jobs) == 1:
+                each = (*columns, tenants, args, traces)
+                return [await to.fetchval(SQL.enqueue_one, *(value for (value,) in each))]
+            rows = await to.fetch(SQL.enqueue_plain, *columns, _column(tenants), args, _column(traces))
+            return sorted(row["id"] for row in rows)
+        rows = await to.fetch(
+            SQL.enqueue,
+            *columns,
+            tenants,
+            [job.batch for job in jobs],
+            [job.key for job in jobs],
+            args,
+            [job.at for job in jobs],
+            [job.delay for job in jobs],
+            traces,
         )
-        ids = [None] * len(jobs)
+        ids: list[int | None] = [None] * len(jobs)
         for row in rows:
             ids[row["ord"] - 1] = row["id"]
         return ids

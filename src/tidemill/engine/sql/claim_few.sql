@@ -1,0 +1,33 @@
+-- Called by: the worker's claim loop when it comes from a wait: mostly one job has come, and claim's round over the lanes would take
+-- longer than that job. What there is in the first lanes is taken, $3 jobs at most; whoever gets as many goes on with claim.
+-- Nothing is taken (closer) where a limit, a paused kind or jobs set aside ask for a closer look: by claim.
+-- Index: job_ready_claim (queue, lane, rank, id), read forward from its first lane.
+-- Fence: as in claim. Parameters: queue, node, most jobs, whether to tell how long each job waited.
+with closer as materialized (
+  select exists (select from tidemill.job_limit where queue is null or queue = $1)
+    or exists (select from tidemill.kind where paused_at is not null)
+    or exists (select from tidemill.flow_wake where queue = $1)
+    or exists (select from tidemill.flow where queue = $1 and parked_by is null)
+    or exists (select from tidemill.flow where queue = $1 and parked_until is not null) as closer
+), gone as (
+  delete from tidemill.job_ready
+  where ctid = any (array(
+    select ctid from tidemill.job_ready
+    where queue = $1 and lane >= 0 and not (select closer from closer)
+      and exists (select from tidemill.queue where id = $1 and paused_at is null)
+      and exists (select from tidemill.node where id = $2 and expires_at > clock_timestamp())
+    order by lane, rank, id
+    limit $3
+    for update skip locked))
+  returning *
+), held as (
+  insert into tidemill.job_lease
+    (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace,
+     ready_at, token, node, claimed_at)
+  select id, queue, lane, rank, kind, priority, attempt + 1, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace,
+    ready_at, (select nextval('tidemill.lease_token')), $2, clock_timestamp()
+  from gone
+  returning id, token, node, kind, attempt, crashes, max_attempts, tenant, batch, args, rank, trace, ctid as place, lane,
+    case when $4::bool then extract(epoch from claimed_at - coalesce(ready_at, enqueued_at))::float8 end as waited_s
+)
+select held.*, closer.closer from closer left join held on true
