@@ -17,6 +17,7 @@ from tidemill.engine.finish import Ending
 from tidemill.engine.job import Job
 from tidemill.engine.kind import Kind
 from tidemill.engine.outcome import Cancel, Done, Fail, Outcome, Partial, Skip, Snooze
+from tidemill.engine.spend import BudgetSpent
 from tidemill.errors import DatabaseUnavailable, LeaseLost
 
 UNKNOWN_KIND_S = 30.0
@@ -70,6 +71,9 @@ async def _run(engine: Engine, job: Job, deadlines: Deadlines, attempt: tracing.
         case DatabaseUnavailable():
             ctx.log.warning("database_away", error=str(error))
             return Ending(job, "snooze", reason="database away", delay=DATABASE_AWAY_S)
+        case BudgetSpent():
+            ctx.log.info("budget_spent", scope=error.scope, reason=error.reason)
+            return Ending(job, "snooze", reason=_text(error), delay=error.retry_after.total_seconds())
         case RefusedArguments() if kind.exposed is not None:
             # They are what some tenant made up: another attempt would read the same.
             ctx.log.warning("job_dead", reason=_text(error))
