@@ -14,7 +14,7 @@ COMPLETED = [("completed", None)] * 3
 
 async def _left(w: World, name: str) -> timedelta | None:
     """How long a scope is paused from now on."""
-    return await w.db.fetchval("select blocked_until - tidemill.now() from tidemill.scope where name = $1", name)
+    return await w.db.fetchval("select blocked_until - tidemill.now() from tidemill.budget where scope = $1", name)
 
 
 def _scope(w: World, account: Account) -> str:
@@ -89,13 +89,13 @@ async def test_a_pause_of_the_app_holds_for_all_its_accounts_until_it_ends(datab
 async def test_a_pause_set_by_another_process_is_learnt_before_the_first_call(database_url: str) -> None:
     async with world(database_url, accounts=2, posts=1) as w:
         paused, free = w.sim.accounts
-        await w.app.engine.scopes.block(_scope(w, paused), timedelta(minutes=20), "told elsewhere")
+        await w.app.engine.budgets.block(_scope(w, paused), timedelta(minutes=20), "told elsewhere")
         state = await w.run()
         assert await w.said(state.run_id, w.ids[paused.id]) == SKIPPED
         assert await w.said(state.run_id, w.ids[free.id]) == COMPLETED
         assert w.sim.calls.of(user=paused.id) == 0
         # Lifted by hand, there as well as in this process's own memory.
-        await w.db.execute("delete from tidemill.scope")
+        await w.db.execute("delete from tidemill.budget")
         state = await w.tick()
         assert await w.said(state.run_id, w.ids[paused.id]) == COMPLETED
 

@@ -41,7 +41,7 @@ class SharedGate(MemoryGate):
         """Those that are metered or paused: mostly none."""
 
     async def before_call(self, scopes: Scopes) -> float:
-        """See :class:`~tidemill.connectors.Gate`. Where a rate must allow the call it waits itself, at most two seconds.
+        """See :class:`~tidemill.connectors.Gate`. Where a rate must allow the call it waits itself, up to two seconds.
 
         Where the account and the app both have a rate, the account's call is spent first, and made up to two seconds
         after that.

@@ -46,7 +46,7 @@ SLOWEST_S = 1.0
 MOST_AT_A_TIME = 20
 """Calls of one lease, unless more are needed at once."""
 LONGEST_LINE_S = 900.0
-"""Up to when jobs that must wait are put off one behind the other; a job further behind asks again then."""
+"""How long the line of jobs that must wait may get; then it begins anew beside itself, and some will ask in vain."""
 _MOST_SCOPES = 10_000
 
 _log = structlog.get_logger("tidemill.engine")
@@ -99,19 +99,6 @@ class _Refusal:
 class _Chunk:
     """Calls of one scope that this process may make."""
 
-    __slots__ = (
-        "good_until",
-        "last_in_line",
-        "left",
-        "lock",
-        "patterns",
-        "refusal",
-        "scope",
-        "size",
-        "slow_s",
-        "wanted",
-    )
-
     def __init__(self, scope: str) -> None:
         self.scope = scope
         self.patterns = patterns_of(scope)
@@ -132,7 +119,7 @@ class _Chunk:
         return False
 
     def to_lease(self) -> int:
-        """As many as are waited for; twice as many as last time where those were spent at once, else as many as were."""
+        """As many as are waited for; or twice as many as last time, if those were all spent in time, else what was."""
         spent = self.size - self.left
         expected = self.size * 2 if self.left == 0 and time.monotonic() < self.good_until else spent
         return int(min(max(self.wanted, min(expected, MOST_AT_A_TIME)), 1_000_000))
@@ -142,10 +129,12 @@ class _Chunk:
         at once to find that one of them may go."""
         now = time.monotonic()
         place = max(self.last_in_line, refusal.until)
+        if place > refusal.until + LONGEST_LINE_S:
+            place = refusal.until
         self.last_in_line = place + calls * refusal.call_s
-        wait = min(place - now, max(refusal.until - now, LONGEST_LINE_S))
+        wait = max(place - now, 0.0)
         wait += random.uniform(0.001, 0.01 + min(wait / 20, 5.0))  # noqa: S311 - processes do not know each other's lines
-        return BudgetSpent(self.scope, timedelta(seconds=max(wait, 0.0)), refusal.reason)
+        return BudgetSpent(self.scope, timedelta(seconds=wait), refusal.reason)
 
 
 class Budgets:
@@ -270,9 +259,7 @@ class Budgets:
             raise _unknown(chunk.scope)
         most: int | None = row["most"]
         if most is not None and calls > most:
-            raise InvalidInput(
-                "calls", f"{calls} at once are more than the budget of {chunk.scope!r} ever allows: {most}"
-            )
+            raise InvalidInput("calls", f"{calls} at once; the budget of {chunk.scope!r} never allows more than {most}")
         if row["blocked_s"] is None and most is None:
             chunk.left, chunk.good_until = inf, asked_at + FRESH_S
             chunk.slow_s = slowness(row["share"])

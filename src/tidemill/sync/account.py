@@ -59,7 +59,8 @@ class AccountSync:
         steps: dict[Step, list[Any]] = {s: opened["steps"][s] for s in STEPS if s in (opened["steps"] or {})}
         ends: dict[Step, str] = {step: status for step, (status, _) in steps.items() if status in _FINAL}
         todo: list[Step] = [step for step in steps if step not in ends]
-        known = {name: Standing(*said) for name, said in (opened["standings"] or {}).items()}
+        standings: dict[str, list[Any]] = opened["standings"] or {}
+        known = {name: Standing(*said) for name, said in standings.items()}
         self.gate.learn(scopes, known)
         if todo and (unfit := _unfit(opened, [s.reason for s in known.values() if s.blocked_s is not None])):
             await _end_rows(ctx, run, account, "skipped", unfit)

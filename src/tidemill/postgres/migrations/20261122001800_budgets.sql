@@ -70,6 +70,7 @@ language plpgsql set search_path = '' as $$
 -- was locked: of two leases the later one has the later instant. p_now is for who replays what happened; null = tidemill.now().
 #variable_conflict use_column
 declare
+  names text[] := p_scope || p_patterns;
   held tidemill.budget;
   clock timestamptz;
   width double precision;
@@ -81,7 +82,7 @@ begin
   is_known := false;
   granted := 0;
   select true, b.most, b.per_s into is_known, most, per_s
-  from tidemill.budget b where (b.scope = p_scope or b.scope = any (p_patterns)) and b.set_by is not null
+  from tidemill.budget b where b.scope = any (names) and b.set_by is not null
   order by b.scope = p_scope desc, length(b.scope) desc limit 1;
   if not coalesce(is_known, false) then
     is_known := false;
@@ -98,10 +99,10 @@ begin
   clock := coalesce(p_now, tidemill.now());
 
   select extract(epoch from b.blocked_until - clock), b.reason into blocked_s, reason
-  from tidemill.budget b where (b.scope = p_scope or b.scope = any (p_patterns)) and b.blocked_until > clock
+  from tidemill.budget b where b.scope = any (names) and b.blocked_until > clock
   order by b.blocked_until desc limit 1;
   select min(b.share) into share
-  from tidemill.budget b where (b.scope = p_scope or b.scope = any (p_patterns)) and b.slow_until > clock;
+  from tidemill.budget b where b.scope = any (names) and b.slow_until > clock;
   if blocked_s is not null or most is null or p_need > most then
     return next;
     return;
