@@ -105,6 +105,7 @@ class _Chunk:
         self.lock = asyncio.Lock()
         self.left = 0.0
         self.size = 0.0
+        self.per_second = 1.0
         self.good_until = 0.0
         self.slow_s = 0.0
         self.wanted = 0
@@ -119,10 +120,10 @@ class _Chunk:
         return False
 
     def to_lease(self) -> int:
-        """As many as are waited for; or twice as many as last time, if those were all spent in time, else what was."""
-        spent = self.size - self.left
-        expected = self.size * 2 if self.left == 0 and time.monotonic() < self.good_until else spent
-        return int(min(max(self.wanted, min(expected, MOST_AT_A_TIME)), 1_000_000))
+        """As many as are waited for; or twice as many as last time if those were all spent in time, else what was spent
+        of them, but no more than a second's worth."""
+        soon = self.size * 2 if self.left == 0 and time.monotonic() < self.good_until else self.size - self.left
+        return int(min(max(self.wanted, min(soon, self.per_second)), MOST_AT_A_TIME))
 
     def refused(self, calls: int, refusal: _Refusal) -> BudgetSpent:
         """The answer to who gets nothing now. Those who must wait stand in line, so that they do not all come back
@@ -265,7 +266,7 @@ class Budgets:
             chunk.slow_s = slowness(row["share"])
             return None
         if row["granted"]:
-            chunk.size = row["granted"]
+            chunk.size, chunk.per_second = row["granted"], most / row["per_s"]
             chunk.left, chunk.good_until = chunk.size - calls, asked_at + row["good_s"]
             return None
         paused: float | None = row["blocked_s"]

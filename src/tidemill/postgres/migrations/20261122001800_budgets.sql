@@ -57,7 +57,7 @@ language sql immutable set search_path = '' as $$
   select array_fill(0, array[n]) || leased[1:22 - n] from (select greatest(least(slots, 22), 0)::int as n) s
 $$;
 comment on function tidemill.slots_on(int[], bigint) is
-  'Calls given out, as they stand so many slots later. A clock set back moves nothing: then they count for longer.';
+  'Calls given out, as they stand so many slots later; none later than none, for a clock that was set back.';
 
 create or replace function tidemill.lease_budget(
   p_scope text, p_patterns text[], p_need int, p_want int, p_now timestamptz default null)
@@ -77,7 +77,6 @@ declare
   now_slot bigint;
   used int;
   allowed int;
-  chunk int;
 begin
   is_known := false;
   granted := 0;
@@ -108,17 +107,21 @@ begin
     return;
   end if;
 
-  width := per_s / 20;
-  now_slot := floor(extract(epoch from clock) / width);
-  held.leased := tidemill.slots_on(held.leased, floor(extract(epoch from clock) / held.slot_s)::bigint - held.slot);
+  now_slot := floor(extract(epoch from clock) / held.slot_s);
+  if now_slot < held.slot then
+    -- The clock was set back. From here on time passes again; what was given out counts as if it were now.
+    update tidemill.budget b set slot = now_slot where b.scope = p_scope;
+  end if;
+  held.leased := tidemill.slots_on(held.leased, now_slot - held.slot);
   select coalesce(sum(n), 0) into used from unnest(held.leased) n;
+  width := per_s / 20;
   if held.slot_s <> width then
+    now_slot := floor(extract(epoch from clock) / width);
     held.leased := array[used];  -- of another window: when exactly is not known any more, so as late as may be
   end if;
   allowed := greatest(floor(most * coalesce(share, 1)), p_need);  -- what needs all of a budget gets it once, however low that is
   if used + p_need <= allowed then
-    chunk := least(greatest(p_want, p_need), greatest(p_need, 1, floor(least(20, most / per_s))::int));
-    granted := least(chunk, allowed - used);
+    granted := least(greatest(p_want, p_need), allowed - used);
     held.leased[1] := coalesce(held.leased[1], 0) + granted;
     good_s := least(width, 2);
     update tidemill.budget b
