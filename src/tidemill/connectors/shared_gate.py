@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 from datetime import timedelta
-from math import inf
 
 import structlog
 
@@ -35,6 +34,7 @@ class SharedGate(MemoryGate):
         self._budgets = budgets
         self._looked: dict[str, float] = {}
         """When each app was looked at."""
+        self._first_look = asyncio.Lock()
         self._metered: set[str] = set()
         """Apps, accounts and patterns with a rate."""
         self._patterns: set[str] = set()
@@ -46,7 +46,13 @@ class SharedGate(MemoryGate):
         Where the account and the app both have a rate, the account's call is spent first, and made up to two seconds
         after that.
         """
-        if time.monotonic() - self._looked.get(scopes.app, -inf) >= FRESH_S:
+        looked = self._looked.get(scopes.app)
+        if looked is None:
+            async with self._first_look:
+                if scopes.app not in self._looked:
+                    await self._look(scopes)
+        elif time.monotonic() - looked >= FRESH_S:
+            self._looked[scopes.app] = time.monotonic()  # one asks; the others go by what is known
             await self._look(scopes)
         for pattern in self._patterns:
             for name in scopes:
@@ -85,14 +91,15 @@ class SharedGate(MemoryGate):
     async def _look(self, scopes: Scopes) -> None:
         if len(self._looked) >= MOST_APPS:
             self._looked.clear()
-        self._looked[scopes.app] = time.monotonic()  # before the answer: one of many callers asks
         patterns = {pattern for name in scopes if name is not None for pattern in patterns_of(name)}
-        before = self._paused.get(scopes.app)
+        before, asked_at = self._paused.get(scopes.app), time.monotonic()
         try:
             known = await self._budgets.look([scopes.app, *patterns])
         except DatabaseUnavailable as e:
             _log.warning("gate_waits_for_database", error=str(e), note="what was known of the limits holds on")
             return
+        finally:
+            self._looked[scopes.app] = asked_at
         if self._paused.get(scopes.app) is before:  # else it was paused here meanwhile
             self._take_over(scopes.app, known.get(scopes.app))
         for pattern in patterns:
