@@ -324,8 +324,8 @@ async def test_what_stands_in_code_follows_it_and_what_an_operator_set_stands(db
 
 @pytest.mark.parametrize(
     "scope",
-    ["", "a" * 301, "a*", "*", "a:*:b", "a\0", 5],
-    ids=["empty", "long", "star", "all", "amid", "nul", "number"],
+    ["", "a" * 301, "a*", "*", "a:*:b", "a\0", "\ud800", 5],
+    ids=["empty", "long", "star", "all", "amid", "nul", "surrogate", "number"],
 )
 async def test_a_scope_that_cannot_be_taken_is_refused_by_name(scope: Any) -> None:
     with pytest.raises(InvalidInput, match=r"scope: .* is no scope"):
@@ -341,7 +341,9 @@ async def test_what_cannot_be_spent_paused_set_or_dropped_is_refused_by_name(db:
         (budgets.spend("api", 6), "calls: 6 at once; the budget of 'api' never allows more than 5"),
         (budgets.spend("api", 0), "calls: 0 is no whole number"),
         (budgets.block("apl", MINUTE, "x", known=True), "scope: no budget is declared for 'apl'"),
-        (budgets.block("api", timedelta(0), "x"), "pause: 0:00:00 is not between"),
+        (budgets.block("api", timedelta(0), "x"), r"pause: datetime.timedelta\(0\) is no timedelta above 0"),
+        (budgets.block("api", 60, "x"), "pause: 60 is no timedelta"),  # type: ignore[arg-type]
+        (budgets.block("api", MINUTE, None), "reason: None is no text"),  # type: ignore[arg-type]
         (set_budget(db, "api", None, by=""), "by: is empty"),
         (drop_budget(db, "apl"), "scope: there is no budget 'apl'"),
         (resume_budget(db, "api"), "scope: 'api' is neither paused nor slowed"),

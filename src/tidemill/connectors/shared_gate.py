@@ -13,7 +13,7 @@ from tidemill.connectors.gate import MAX_SLOWDOWN_S, SLOW_FOR_S, MemoryGate, Sco
 from tidemill.engine import Budgets, BudgetSpent, Standing
 from tidemill.engine.budgets import patterns_of
 from tidemill.engine.spend import FRESH_S, slowness
-from tidemill.errors import DatabaseUnavailable
+from tidemill.errors import DatabaseUnavailable, InvalidInput
 
 MOST_APPS = 1000
 """That a process remembers having looked at."""
@@ -59,6 +59,8 @@ class SharedGate(MemoryGate):
                 if name is not None and name.startswith(pattern[:-1]):
                     self._check(pattern, scopes.which(name))
         wait = await super().before_call(scopes)
+        if not self._metered:
+            return wait
         metered = [name for name in (scopes.account, scopes.app) if name is not None and self._is_metered(name)]
         if metered and wait:
             await asyncio.sleep(wait)
@@ -68,6 +70,8 @@ class SharedGate(MemoryGate):
                 await self._budgets.spend(name)
             except BudgetSpent as e:
                 raise paused(scopes.which(name), e.retry_after, e.reason) from None
+            except InvalidInput:
+                self._metered.discard(name)  # its rate was dropped a moment ago; the next look finds that too
         return wait
 
     async def blocked(self, scope: str, pause: timedelta, reason: str) -> None:
@@ -80,7 +84,11 @@ class SharedGate(MemoryGate):
         await super().usage(scope, percent, regain_after)
         if self._is_metered(scope):
             self._slow.pop(scope, None)  # its rate is lowered instead
-        await self._budgets.lower(scope, 1.0 - slowdown(percent) / MAX_SLOWDOWN_S, timedelta(seconds=SLOW_FOR_S))
+        share = 1.0 - slowdown(percent) / MAX_SLOWDOWN_S
+        try:
+            await self._budgets.lower(scope, share, timedelta(seconds=SLOW_FOR_S))
+        except DatabaseUnavailable as e:
+            _log.warning("slowdown_not_shared", scope=scope, error=str(e), note="it holds in this process")
 
     def learn(self, scopes: Scopes, known: Mapping[str, Standing]) -> None:
         """Take over what the database says of an app and an account, as work begins."""
@@ -124,6 +132,4 @@ class SharedGate(MemoryGate):
             self._pause(name, standing.blocked_s, standing.reason or "paused")
 
     def _is_metered(self, name: str) -> bool:
-        return bool(self._metered) and (
-            name in self._metered or any(pattern in self._metered for pattern in patterns_of(name))
-        )
+        return name in self._metered or any(pattern in self._metered for pattern in patterns_of(name))

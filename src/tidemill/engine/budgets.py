@@ -22,8 +22,8 @@ MOST_CALLS = 1_000_000
 MOST_LISTED = 1000
 LONGEST_PAUSE = timedelta(days=366)
 LONGEST_REASON = 500
-_SCOPE = re.compile(r"[^*\0]{1,300}")
-_PATTERN = re.compile(r"[^*\0]{0,298}:\*")
+_SCOPE = re.compile(r"[^*\0\ud800-\udfff]{1,300}")
+_PATTERN = re.compile(r"[^*\0\ud800-\udfff]{0,298}:\*")
 
 
 class Rate(NamedTuple):

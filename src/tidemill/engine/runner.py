@@ -63,6 +63,10 @@ async def _run(engine: Engine, job: Job, deadlines: Deadlines, attempt: tracing.
         return _failed(ctx, kind, reason)
     if isinstance(error, asyncio.CancelledError) or task.cancelling():
         raise asyncio.CancelledError from error
+    if isinstance(error, BudgetSpent):
+        # No failure, so none in the trace: the job has come too early.
+        ctx.log.info("budget_spent", scope=error.scope, reason=error.reason)
+        return Ending(job, "snooze", reason=_text(error), delay=error.retry_after.total_seconds())
     attempt.raised(error)
     match error:
         case LeaseLost():
@@ -71,9 +75,6 @@ async def _run(engine: Engine, job: Job, deadlines: Deadlines, attempt: tracing.
         case DatabaseUnavailable():
             ctx.log.warning("database_away", error=str(error))
             return Ending(job, "snooze", reason="database away", delay=DATABASE_AWAY_S)
-        case BudgetSpent():
-            ctx.log.info("budget_spent", scope=error.scope, reason=error.reason)
-            return Ending(job, "snooze", reason=_text(error), delay=error.retry_after.total_seconds())
         case RefusedArguments() if kind.exposed is not None:
             # They are what some tenant made up: another attempt would read the same.
             ctx.log.warning("job_dead", reason=_text(error))

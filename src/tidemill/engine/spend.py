@@ -189,10 +189,10 @@ class Budgets:
             InvalidInput: naming what cannot be taken.
         """
         check_scope(scope, or_pattern=True)
-        if not timedelta(0) < pause <= LONGEST_PAUSE:
-            raise InvalidInput("pause", f"{pause} is not between 0 and {LONGEST_PAUSE.days} days")
+        said = _reason(reason)
+        if type(pause) is not timedelta or not timedelta(0) < pause <= LONGEST_PAUSE:
+            raise InvalidInput("pause", f"{pause!r} is no timedelta above 0 and up to {LONGEST_PAUSE.days} days")
         names = [scope, *patterns_of(scope)] if known else None
-        said = reason.replace("\0", "\ufffd")[:LONGEST_REASON]
         if not await self._db.fetchval(SQL.budget_block, scope, pause, said, names):
             raise _unknown(scope)
         for name in [scope] if not scope.endswith("*") else list(self._chunks):
@@ -218,12 +218,17 @@ class Budgets:
         self._told.pop(scope, None)
         if share < 1:
             _make_room(self._told)
-            self._told[scope] = share, now
-        await self._db.execute(SQL.budget_slow, scope, max(share, 0.05) if share < 1 else None, lasting)
+            self._told[scope] = share, now  # before the answer: of many calls side by side one tells
+        try:
+            await self._db.execute(SQL.budget_slow, scope, max(share, 0.05) if share < 1 else None, lasting)
+        except BaseException:
+            self._told.pop(scope, None)
+            raise
 
     async def look(self, names: Sequence[str]) -> dict[str, Standing]:
         """What is known of those scopes and patterns that anything is known of."""
-        return {row["scope"]: _standing(**row) for row in await self._db.fetch(SQL.budget_look, list(names))}
+        rows = await self._db.fetch(SQL.budget_look, list(names))
+        return {scope: Standing(*said) for scope, *said in rows}
 
     def _chunk(self, scope: str) -> _Chunk:
         _make_room(self._chunks)
@@ -284,8 +289,11 @@ def slowness(share: float | None) -> float:
     return (1.0 - (1.0 if share is None else share)) * SLOWEST_S
 
 
-def _standing(scope: str, **said: Any) -> Standing:
-    return Standing(**said)
+def _reason(reason: object) -> str:
+    """What Postgres can store of it."""
+    if not isinstance(reason, str):
+        raise InvalidInput("reason", f"{reason!r} is no text")
+    return reason.replace("\0", "\ufffd")[:LONGEST_REASON].encode("utf-8", "replace").decode("utf-8")
 
 
 def _unknown(scope: str) -> InvalidInput:
