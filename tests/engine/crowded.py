@@ -187,6 +187,9 @@ async def questions(conn: Connection, rows: int) -> dict[str, Asked]:
             many,
         ),
         "enqueue_json": Asked((json.dumps(jobs),), TOGETHER),
+        "enqueue_plain": Asked(
+            ([1] * many, [1] * many, [0] * many, [20] * many, nothing, ["{}"] * many, nothing), many
+        ),
         "fence": Asked((ids[0], tokens[0], 1), 1),
         "fence_held": Asked((ids, tokens, nodes), many),
         "finish": Asked(

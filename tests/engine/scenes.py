@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from tests.engine.by_hand import claim, engine_of, idle_kind, let_die, new_node
 from tidemill.engine import Context, Engine, Job, NewJob, seal_batch

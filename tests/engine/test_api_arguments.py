@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
+from hypothesis import event, given
+from hypothesis import strategies as st
 
 from tidemill import InvalidInput, Settings, Tidemill
 from tidemill.engine.arguments import Arguments
@@ -82,6 +85,26 @@ def test_what_was_packed_is_read_as_it_was() -> None:
     letter = Letter(to="x")
     assert Arguments(Letter).read(Arguments(Letter).pack(letter)) == letter
     assert Arguments(Greeting).pack({"name": "x"}) == {"name": "x", "times": 1}
+
+
+@given(st.builds(Greeting, st.text() | st.integers() | st.none(), st.integers() | st.floats() | st.booleans()))
+def test_an_instance_is_packed_at_once_as_it_would_be_closely_looked_at_or_not_at_all(value: Greeting) -> None:
+    packed = Arguments(Greeting).pack_instance(value)
+    event("at once" if packed else "not at once")
+    if packed is not None:
+        assert msgspec.json.decode(packed) == Arguments(Greeting).pack(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Greeting("\0"), Greeting(1), Greeting("x" * 2_000_000), Greeting("\ud800")],  # type: ignore[arg-type]
+    ids=["nul", "wrong type", "too large", "half of a pair"],
+)
+def test_an_instance_that_cannot_be_taken_is_not_packed_at_once(value: Greeting) -> None:
+    arguments = Arguments(Greeting)
+    assert arguments.pack_instance(value) is None
+    with pytest.raises(InvalidInput):
+        arguments.pack(value)
 
 
 def test_what_the_engine_adds_is_taken_or_left_and_is_no_part_of_a_digest() -> None:

@@ -53,6 +53,17 @@ async def test_key_and_tenant_may_be_made_of_the_arguments(database_url: str, db
     assert rows[2]["key"] == "another"
 
 
+@pytest.mark.parametrize("key", [None, "k"], ids=["plain", "one with a key"])
+async def test_the_ids_of_many_stand_in_the_order_of_the_jobs(database_url: str, db: Database, key: str | None) -> None:
+    app = application(database_url)
+    async with app:
+        jobs = [app.prepare(loose, {"n": n}, priority=n % 7, tenant=UUID(int=n % 5)) for n in range(3000)]
+        jobs[0] = app.prepare(loose, {"n": 0}, key=key)
+        ids = await app.enqueue_many(jobs)
+    stored = {row["id"]: row["args"]["n"] for row in await db.fetch("select id, args from tidemill.job_ready")}
+    assert [stored[job] for job in ids if job is not None] == list(range(3000))
+
+
 async def test_a_job_commits_or_rolls_back_with_the_callers_data(database_url: str, db: Database) -> None:
     app = application(database_url)
     async with app:

@@ -32,6 +32,7 @@ NOT_FENCED = {
     "engine/sql/intern.sql": "a name gets its number, whoever asks",
     "engine/sql/kind_declare.sql": "what the code says of its kinds",
     "engine/sql/enqueue_json.sql": "in the transaction of the application's own",
+    "engine/sql/enqueue_plain.sql": "makes jobs that nobody has claimed yet, in the caller's transaction",
     "engine/sql/batch_overdue.sql": "any node, at a deadline; locks the batch",
     "engine/sql/batch_seize.sql": "any node, at a deadline: takes leases away, so that their holders are refused",
     "engine/sql/batch_abandon.sql": "in the transaction that ended the closing job",

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from tidemill.engine import Context, Engine, Job, Kind, Orphan, Registry, fence_held
 from tidemill.engine.rescue import POISON_LIMIT, rescue_orphans

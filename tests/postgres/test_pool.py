@@ -12,8 +12,9 @@ import pytest
 from tests.conftest import with_database
 from tests.postgres.proxy import Proxy
 from tidemill.errors import ConfigurationError, DatabaseUnavailable
-from tidemill.postgres import Connection, Database, connect, pool
+from tidemill.postgres import Connection, Database, connect, lending, pool
 
+_NAMED = "select count(*) from pg_stat_activity where application_name = 'to be closed'"
 NOBODY_LISTENS = "postgresql://postgres@127.0.0.1:1/postgres"
 
 
@@ -167,7 +168,7 @@ async def test_a_silent_server_does_not_hold_a_caller_for_ever(database_url: str
 async def test_after_one_silent_statement_the_other_idle_connections_are_replaced_before_their_use(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(pool, "GOODBYE_S", 0.2)
+    monkeypatch.setattr(lending, "GOODBYE_S", 0.2)
     async with Proxy(database_url) as proxy, await Database.open(proxy.url, command_timeout=1.0) as db:
         barrier = asyncio.Barrier(5)
 
@@ -190,6 +191,7 @@ async def test_a_transaction_on_a_silent_connection_tells_what_its_body_ran_into
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(pool, "GOODBYE_S", 0.2)
+    monkeypatch.setattr(lending, "GOODBYE_S", 0.2)
     async with Proxy(database_url) as proxy, await Database.open(proxy.url) as db:
         with pytest.raises(ZeroDivisionError):
             async with db.transaction() as conn:
@@ -219,3 +221,31 @@ async def test_both_ends_of_a_connection_look_after_the_other(db: Database):
     sock = opened._transport.get_extra_info("socket")
     assert (before, sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) == (0, 1)
     await opened.close()
+
+
+async def test_one_connection_serves_many_who_wait_for_it(database_url: str):
+    async with await Database.open(database_url, max_size=1) as db:
+        pids = await asyncio.gather(*(db.fetchval("select pg_backend_pid()") for _ in range(50)))
+    assert len(set(pids)) == 1
+
+
+async def test_a_connection_that_was_lost_while_nobody_used_it_is_not_lent_again(database_url: str, db: Database):
+    lost = asyncio.Event()
+    async with await Database.open(database_url) as other:
+        async with other.connection() as conn:
+            conn.add_termination_listener(lambda _: lost.set())
+            first = await conn.fetchval("select pg_backend_pid()")
+        await db.execute("select pg_terminate_backend($1, 5000)", first)
+        await asyncio.wait_for(lost.wait(), 30)
+        assert await other.fetchval("select pg_backend_pid()") != first
+
+
+async def test_what_is_kept_at_hand_is_closed_with_the_pool(database_url: str, db: Database):
+    other = await Database.open(database_url, name="to be closed")
+    await asyncio.gather(*(other.fetchval("select pg_sleep(0.05)") for _ in range(8)))
+    assert await db.fetchval(_NAMED) == 8
+    await other.close()
+    # A server process ends a moment after its client has said goodbye.
+    async with asyncio.timeout(30):
+        while await db.fetchval(_NAMED):
+            await asyncio.sleep(0.02)

@@ -39,6 +39,7 @@ class Arguments:
         self._type = kind
         self._plain = kind in _PLAIN
         self._model = hasattr(kind, "model_validate") and hasattr(kind, "model_dump")
+        self._decode = None if self._plain or self._model else msgspec.json.Decoder(kind).decode
         self._known = _model_fields(kind) if self._model else None if self._plain else _fields(kind)
         if not (self._plain or self._model):
             _must_convert(kind)
@@ -66,6 +67,22 @@ class Arguments:
             raise InvalidInput(f"args.{unknown[0]}", f"is not an argument of this job; it takes: {known}")
         packed = _jsonable("args", self._dumped(self.read(raw)))
         return {name: raw[name] for name in ADDED & raw.keys()} | packed
+
+    def pack_instance(self, value: Any) -> msgspec.Raw | None:
+        """What :meth:`pack` makes of an instance of the type, as JSON text, at a fifth of the cost.
+
+        None where the arguments have to be looked at more closely: then :meth:`pack` says what is wrong, if anything.
+        """
+        if type(value) is not self._type or self._decode is None:
+            return None
+        try:
+            text = msgspec.json.encode(value)
+            self._decode(text)  # its own constructor does not look at types
+        except _ENCODING:
+            return None
+        if len(text) > LARGEST_BYTES or b"null" in text or b"\\u0000" in text:
+            return None
+        return msgspec.Raw(text)
 
     def read(self, raw: dict[str, Any]) -> Any:
         """A value of the type, from stored JSON.

@@ -13,6 +13,7 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 import msgspec
+import msgspec.structs
 
 from tidemill.engine.backoff import Backoff
 from tidemill.engine.batch import BatchSummary, close_batch, seal_batch
@@ -165,7 +166,7 @@ async def _begin(
     await engine.open_batch(conn, on_close=CLOSE, args=args, batch=batch, deadline=deadline, tenant=tenant)
     ids: list[int | None] = []
     for start in range(0, len(jobs), _CHUNK):
-        members = [dataclasses.replace(job, batch=batch) for job in jobs[start : start + _CHUNK]]
+        members = [msgspec.structs.replace(job, batch=batch) for job in jobs[start : start + _CHUNK]]
         ids += await engine.enqueue_many(members, conn=conn)
     await seal_batch(conn, batch)
     return ids
@@ -180,7 +181,7 @@ async def _close(ctx: Context, args: dict[str, Any]) -> Done | Cancel:
         if not args["always"] and summary.counts.get("done", 0) < summary.total:
             return Cancel(f"{len(steps)} more steps are not begun", dataclasses.asdict(summary))
         first, *rest = steps
-        jobs = [dataclasses.replace(job, args={**job.args, "batch": summary}) for job in first]
+        jobs = [msgspec.structs.replace(job, args={**job.args, "batch": summary}) for job in first]
         if rest:
             ids = await _begin(ctx.engine, conn, jobs, rest, always=False, tenant=ctx.job.tenant)
         else:
@@ -200,7 +201,8 @@ def _ahead(registry: Registry, job: NewJob) -> NewJob:
     args = job.args
     if args is None or isinstance(args, Mapping):
         args = {**cast("Mapping[str, Any]", args or {}), "batch": _AHEAD}
-    return registry[job.kind].checked(dataclasses.replace(job, args=args))
+    kind = registry[job.kind]
+    return kind.checked(msgspec.structs.replace(job, args=kind.arguments.pack(args)))
 
 
 def all_of(jobs: Sequence[NewJob], ids: Sequence[int | None]) -> list[int]:

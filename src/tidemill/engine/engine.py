@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -27,7 +27,14 @@ from tidemill.engine.threads import Threads
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Connection, Database
 
+T = TypeVar("T")
+
 _encode = msgspec.json.Encoder().encode
+
+
+def _column(values: list[T | None]) -> list[T | None] | None:
+    """None for a column without a value: it costs nothing to send."""
+    return values if any(value is not None for value in values) else None
 
 
 class KeyHeld(InvalidInput):
@@ -121,21 +128,28 @@ class Engine:
             await self.declare_kinds()
             return await enqueue_with(conn, jobs, self.registry)
         await self.names.learn(self.db, {k.name for k in kinds}, {k.queue for k in kinds})
-        columns = (
+        places = (
             [self.names.kind(kind.name) for kind in kinds],
             [self.names.queue(kind.queue) for kind in kinds],
             [job.priority + kind.priority for job, kind in zip(jobs, kinds, strict=True)],
             [job.max_attempts or kind.max_attempts for job, kind in zip(jobs, kinds, strict=True)],
-            [job.tenant for job in jobs],
-            [job.batch for job in jobs],
-            [job.key for job in jobs],
-            [_encode(job.args).decode() for job in jobs],
-            [job.at for job in jobs],
-            [job.delay for job in jobs],
-            [job.trace for job in jobs] if any(job.trace for job in jobs) else None,
         )
-        rows = await (conn or self.db).fetch(SQL.enqueue, *columns)
-        ids: list[int | None] = [None] * len(jobs)
+        args = [_encode(job.args).decode() for job in jobs]
+        tenants = _column([job.tenant for job in jobs])
+        traces = _column([job.trace for job in jobs])
+        batches = _column([job.batch for job in jobs])
+        keys = _column([job.key for job in jobs])
+        run_ats = _column([job.at for job in jobs])
+        delays = _column([job.delay for job in jobs])
+        ids: list[int | None]
+        if batches is keys is run_ats is delays is None:
+            rows = await (conn or self.db).fetch(SQL.enqueue_plain, *places, tenants, args, traces)
+            ids = sorted(row["id"] for row in rows)
+            return ids
+        rows = await (conn or self.db).fetch(
+            SQL.enqueue, *places, tenants, batches, keys, args, run_ats, delays, traces
+        )
+        ids = [None] * len(jobs)
         for row in rows:
             ids[row["ord"] - 1] = row["id"]
         return ids

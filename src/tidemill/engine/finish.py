@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tidemill.engine.job import Job, Orphan
 from tidemill.engine.kind import Registry
@@ -16,8 +18,7 @@ from tidemill.postgres import Connection, Database
 End = Literal["done", "partial", "skipped", "cancelled", "failed", "dead", "retry", "snooze", "release", "crashed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """How one attempt ended.
 
     Attributes:
@@ -94,10 +95,11 @@ async def finish_done(db: Database, endings: Sequence[Ending]) -> set[int]:
     held: set[int] = set()
     for node in {e.job.node for e in endings}:
         jobs = [e.job for e in endings if e.job.node == node]
-        rows = await db.fetch(
-            SQL.finish_done, node, [j.id for j in jobs], [j.token for j in jobs], [j.place for j in jobs]
+        held.update(
+            await db.fetchval(
+                SQL.finish_done, node, [j.id for j in jobs], [j.token for j in jobs], [j.place for j in jobs]
+            )
         )
-        held.update(row["id"] for row in rows)
     return held
 
 

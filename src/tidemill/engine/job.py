@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewJob:
+
+# Structs, of which a process makes tens of thousands a second: a frozen dataclass takes ten times as long to make.
+class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job to enqueue.
 
     Attributes:
@@ -38,8 +40,7 @@ class NewJob:
     trace: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """A claimed job. ``(id, token, node)`` is the fence of all that is written on its behalf."""
 
     id: int

@@ -74,12 +74,11 @@ class Kind:
         Raises:
             InvalidInput: naming the argument that cannot be taken.
         """
-        args = self.arguments.pack(job.args)
         key, tenant = job.key, job.tenant
-        if key is None and self.unique:
-            key = self.arguments.digest(args) if self.unique is True else self.unique(self.arguments.read(args))
-        if tenant is None and self.tenant is not None:
-            tenant = self.tenant(self.arguments.read(args))
+        args = None if self.unique or self.tenant else self.arguments.pack_instance(job.args)
+        if args is None:
+            args = self.arguments.pack(job.args)
+            key, tenant = self._filled_in(args, key, tenant)
         _check(job, key, tenant)
         return NewJob(
             kind=self.name,
@@ -94,8 +93,21 @@ class Kind:
             trace=job.trace,
         )
 
+    def _filled_in(self, args: dict[str, Any], key: str | None, tenant: UUID | None) -> tuple[str | None, UUID | None]:
+        if key is None and self.unique:
+            key = self.arguments.digest(args) if self.unique is True else self.unique(self.arguments.read(args))
+        if tenant is None and self.tenant is not None:
+            tenant = self.tenant(self.arguments.read(args))
+        return key, tenant
+
 
 def _check(job: NewJob, key: object, tenant: object) -> None:
+    if (
+        job.at is job.delay is job.max_attempts is job.trace is key is tenant is None
+        and type(job.priority) is int
+        and job.priority == 0
+    ):
+        return  # as it is of most jobs
     if job.at is not None and job.delay is not None:
         raise InvalidInput("delay", "give either at or delay, not both")
     check_instant("at", job.at)

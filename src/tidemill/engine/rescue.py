@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 import structlog
 
@@ -16,30 +17,20 @@ POISON_LIMIT = 5
 """Deaths of the holding process after which a job is taken for their cause."""
 CHUNK = 500
 
+_FIELDS = itemgetter(
+    *("id", "token", "node", "kind", "attempt", "crashes", "max_attempts"),
+    *("tenant", "batch", "args", "place", "lane", "trace"),
+)
+"""A Job's, in its order."""
+
 _log = structlog.get_logger("tidemill.engine")
 
 
 async def jobs_of(engine: Engine, conn: Connection, rows: Sequence[Record]) -> list[Job]:
     """Jobs from rows of job_lease."""
     await engine.names.meet(conn, [row["kind"] for row in rows])
-    return [
-        Job(
-            row["id"],
-            row["token"],
-            row["node"],
-            engine.names.kind_name(row["kind"]),
-            row["attempt"],
-            row["crashes"],
-            row["max_attempts"],
-            row["tenant"],
-            row["batch"],
-            row["args"],
-            row["place"],
-            row["lane"],
-            row["trace"],
-        )
-        for row in rows
-    ]
+    names = engine.names
+    return [Job(job, token, node, names.kind_name(kind), *rest) for job, token, node, kind, *rest in map(_FIELDS, rows)]
 
 
 async def rescue_orphans(engine: Engine, db: Database) -> int:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
+import msgspec.structs
 import structlog
 
 from tidemill.engine import tracing
@@ -147,7 +148,7 @@ class Schedules:
             raise _unknown(name)
         kind = self._engine.registry[row["kind"]]
         job = _job(name, kind, row["args"], recurrence(row["spec"]), row["now"])
-        [job_id] = await self._engine.enqueue_many([replace(job, at=None)])
+        [job_id] = await self._engine.enqueue_many([msgspec.structs.replace(job, at=None)])
         return job_id
 
     async def pause(self, name: str, by: str) -> str:

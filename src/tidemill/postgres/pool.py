@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 import asyncpg
@@ -19,16 +18,13 @@ from tidemill.postgres.connection import (
     connect,
     naming_failures,
 )
+from tidemill.postgres.lending import GOODBYE_S, Lender, is_lost
 from tidemill.postgres.statements import Statements
 
 T = TypeVar("T")
 
 _sql = Statements("tidemill.postgres.sql")
-_ACQUIRE_TIMEOUT = 30.0
 _CLOSE_TIMEOUT = 10.0
-GOODBYE_S = 5.0
-"""Seconds that the server gets to confirm the end of a statement that was given up, and then of its transaction. A
-connection on which it does not is cut."""
 _TRIES = 6  # the first and five more
 _QUERIES_PER_CONNECTION = 5_000_000  # then it is replaced, so that a backend's caches do not grow for ever
 
@@ -46,6 +42,7 @@ class Database:
 
     def __init__(self, pool: Any, *, url: str, pooled: bool) -> None:
         self._pool = pool
+        self._lender = Lender(pool)
         self.url = url
         self.pooled = pooled
 
@@ -96,6 +93,7 @@ class Database:
         """Close every connection; those still in use after ten seconds are cut."""
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await self._lender.close()
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
@@ -109,25 +107,25 @@ class Database:
     async def fetch(self, sql: str, *args: Any, timeout: float | None = None) -> list[Record]:
         """Run one statement; all its rows."""
         with naming_failures:
-            async with _Lent(self._pool) as conn:
+            async with self._lender.lend() as conn:
                 return await conn.fetch(sql, *args, timeout=timeout)
 
     async def fetchrow(self, sql: str, *args: Any, timeout: float | None = None) -> Record | None:
         """Run one statement; its first row, or None."""
         with naming_failures:
-            async with _Lent(self._pool) as conn:
+            async with self._lender.lend() as conn:
                 return await conn.fetchrow(sql, *args, timeout=timeout)
 
     async def fetchval(self, sql: str, *args: Any, timeout: float | None = None) -> Any:
         """Run one statement; the first column of its first row, or None."""
         with naming_failures:
-            async with _Lent(self._pool) as conn:
+            async with self._lender.lend() as conn:
                 return await conn.fetchval(sql, *args, timeout=timeout)
 
     async def execute(self, sql: str, *args: Any, timeout: float | None = None) -> str:
         """Run one statement (or, without arguments, several in one implicit transaction); its command tag."""
         with naming_failures:
-            async with _Lent(self._pool) as conn:
+            async with self._lender.lend() as conn:
                 return await conn.execute(sql, *args, timeout=timeout)
 
     @contextlib.asynccontextmanager
@@ -138,7 +136,7 @@ class Database:
             DatabaseUnavailable: also out of the body, when the connection is lost or stays silent in it.
         """
         with naming_failures:
-            async with _Lent(self._pool) as conn:
+            async with self._lender.lend() as conn:
                 yield conn
 
     @contextlib.asynccontextmanager
@@ -150,7 +148,7 @@ class Database:
                 server committed.
         """
         with naming_failures:
-            async with _Lent(self._pool) as conn:
+            async with self._lender.lend() as conn:
                 transaction: Any = conn.transaction(isolation="read_committed")
                 try:
                     await transaction.start()
@@ -182,43 +180,11 @@ async def _keep_as_it_is(conn: object) -> None:
     """No reset on release: no session state is ever set, and a round trip per use is what it would cost."""
 
 
-class _Lent:
-    """A connection out of the pool for the length of a block."""
-
-    __slots__ = ("_conn", "_pool")
-
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
-
-    async def __aenter__(self) -> Connection:
-        self._conn = await self._pool.acquire(timeout=_ACQUIRE_TIMEOUT)
-        return self._conn
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        was_lost = _is_lost(self._conn)
-        try:
-            await self._pool.release(self._conn, timeout=GOODBYE_S)
-        except TimeoutError:  # it was cut; the block's own error says what was given up
-            await self._pool.expire_connections()
-        if isinstance(error, asyncpg.InterfaceError) and was_lost:
-            raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
-
-
 async def _roll_back(conn: Connection, transaction: Any) -> None:
     """End a transaction that failed, if need be with its connection: what made it fail is all there is to tell."""
     try:
         async with asyncio.timeout(GOODBYE_S):
             await transaction.rollback()
     except Exception:  # noqa: BLE001 - whatever it is, without the connection there is no transaction
-        if not _is_lost(conn):
+        if not is_lost(conn):
             conn.terminate()
-
-
-def _is_lost(conn: Connection) -> bool:
-    """Whether a connection that was lent is gone: the pool takes it back at once."""
-    try:
-        return conn.is_closed()
-    except asyncpg.InterfaceError:
-        return True

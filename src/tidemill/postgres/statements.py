@@ -17,20 +17,15 @@ class Statements:
 
     def __init__(self, package: str) -> None:
         self._package = package
-        self._texts = {
-            file.name.removesuffix(".sql"): _without_header(file.read_text("utf-8"))
-            for file in resources.files(package).iterdir()
-            if file.name.endswith(".sql")
-        }
+        for file in resources.files(package).iterdir():
+            if file.name.endswith(".sql"):
+                setattr(self, file.name.removesuffix(".sql"), _without_header(file.read_text("utf-8")))
 
     def __getattr__(self, name: str) -> str:
-        try:
-            return self._texts[name]
-        except KeyError:
-            raise AttributeError(f"{self._package} has no {name}.sql") from None
+        raise AttributeError(f"{self._package} has no {name}.sql")
 
     def __dir__(self) -> list[str]:
-        return sorted(self._texts)
+        return sorted(name for name in vars(self) if not name.startswith("_"))
 
 
 def _without_header(text: str) -> str:

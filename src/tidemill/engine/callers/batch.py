@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
+import msgspec.structs
 
 from tidemill.engine.callers.asynchronous import fetch_on
 from tidemill.engine.callers.enqueue import as_json
@@ -43,7 +43,7 @@ def begin_batch(
     [(batch,)] = yield SQL.batch_open_json, options
     ids: list[int | None] = []
     for start in range(0, len(jobs), _CHUNK):
-        members = [dataclasses.replace(job, batch=UUID(batch)) for job in jobs[start : start + _CHUNK]]
+        members = [msgspec.structs.replace(job, batch=UUID(batch)) for job in jobs[start : start + _CHUNK]]
         ids += [job for (job,) in (yield SQL.enqueue_json, [as_json(members)])]
     yield SQL.batch_seal_json, [batch]
     return ids

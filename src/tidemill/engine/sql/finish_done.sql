@@ -13,4 +13,4 @@ with freed as materialized (
   delete from tidemill.unique_key k using freed f
   where f.key is not null and k.kind = f.kind and k.key = f.key and k.job = f.id
 )
-select id from freed
+select array(select id from freed)

@@ -46,7 +46,7 @@ as $$
 begin
     return query
     with asked as materialized (
-        select nextval('tidemill.job_id') as id, u.*, tidemill.now() as at
+        select nextval('tidemill.job_id') as id, u.*, (select tidemill.now()) as at
         from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
             with ordinality as u (kind, queue, priority, max_attempts, tenant, batch, key, args, run_at, delay_s, trace, ord)
     ), held as (
@@ -64,7 +64,7 @@ begin
         insert into tidemill.job_ready
             (id, queue, lane, rank, kind, priority, max_attempts, tenant, batch, key, enqueued_at, args, trace)
         select id, queue, lane, rank, kind, priority, max_attempts, tenant, batch, key, at, args, trace
-        from taken where due is null or due <= at order by ord
+        from taken where due is null or due <= at
         returning queue
     ), delayed as (
         insert into tidemill.job_delayed
