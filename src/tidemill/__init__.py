@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tidemill.engine import (
         Backoff,
         BatchSummary,
+        BudgetSpent,
         Cancel,
         Context,
         Done,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Backoff",
     "BatchSummary",
+    "BudgetSpent",
     "Cancel",
     "ConfigurationError",
     "Context",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class TidemillError(Exception):
     """Base of every error that Tidemill raises on purpose; its text is meant to be read by a person."""
@@ -21,6 +23,15 @@ class InvalidInput(TidemillError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
         self.field = field
+
+    def __reduce__(self) -> Any:  # it is made of other things than its text, and so are its subclasses
+        return _restored, (type(self), str(self), self.field)
+
+
+def _restored(kind: type[InvalidInput], text: str, field: str) -> InvalidInput:
+    error = kind.__new__(kind, text)
+    error.field = field
+    return error
 
 
 class DatabaseUnavailable(TidemillError):

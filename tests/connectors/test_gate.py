@@ -1,24 +1,37 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from tidemill.connectors import ErrorKind, MemoryGate, ProviderError, Scopes
+from tidemill.connectors import ErrorKind, Gate, MemoryGate, ProviderError, Scopes, SharedGate, shared_gate
 from tidemill.connectors import gate as gates
 from tidemill.connectors.gate import Strikes, slowdown
 from tidemill.connectors.retry_after import retry_after
 from tidemill.connectors.slots import Slots
+from tidemill.engine import Budgets, spend
+from tidemill.postgres import Database
 
 A, B = Scopes.of("threads", "1", "10"), Scopes.of("threads", "1", "11")
 
 
 class Clock:
-    now = 1000.0
+    """This process's clock, which stands still until it is moved."""
+
+    def __init__(self, *moved_with_it: Callable[[timedelta], Awaitable[object]]) -> None:
+        self._others = moved_with_it
+        self.now = 1000.0
 
     def monotonic(self) -> float:
         return self.now
+
+    async def advance(self, seconds: float) -> None:
+        self.now += seconds
+        for advance in self._others:
+            await advance(timedelta(seconds=seconds))
 
 
 @pytest.fixture
@@ -28,33 +41,50 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-async def test_a_paused_account_stops_itself_and_a_paused_app_all(clock: Clock) -> None:
-    gate = MemoryGate()
+@pytest.fixture
+def clocks(db: Database, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The same, with Postgres's."""
+    clock = Clock(lambda by: db.fetchval("select tidemill.advance_clock($1)", by))
+    for module in (gates, shared_gate, spend):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+@pytest.fixture(params=["memory", "shared"])
+def gate(request: pytest.FixtureRequest, db: Database) -> Gate:
+    return MemoryGate() if request.param == "memory" else SharedGate(Budgets(db))
+
+
+def about(seconds: float) -> Any:
+    """What is left of a pause; Postgres's clock goes on by itself meanwhile."""
+    return pytest.approx(seconds, abs=30)
+
+
+async def test_a_paused_account_stops_itself_and_a_paused_app_all(gate: Gate, clocks: Clock) -> None:
     assert A.account is not None
-    await gate.blocked(A.account, timedelta(seconds=60), "code 17")
+    await gate.blocked(A.account, timedelta(seconds=600), "code 17")
     with pytest.raises(ProviderError, match="account") as caught:
         await gate.before_call(A)
     assert (caught.value.kind, caught.value.scope) == (ErrorKind.RATE_LIMITED, "account")
     assert await gate.before_call(B) == 0
-    await gate.blocked(A.app, timedelta(seconds=90), "code 4")
+    await gate.blocked(A.app, timedelta(seconds=900), "code 4")
     with pytest.raises(ProviderError) as caught:
         await gate.before_call(B)
-    assert (caught.value.scope, caught.value.retry_after) == ("app", timedelta(seconds=90))
-    clock.now += 91
+    assert caught.value.retry_after is not None
+    assert (caught.value.scope, caught.value.retry_after.total_seconds()) == ("app", about(900))
+    await clocks.advance(901)
     assert await gate.before_call(A) == 0
 
 
-async def test_a_shorter_pause_does_not_end_a_longer_one(clock: Clock) -> None:
-    gate = MemoryGate()
-    await gate.blocked(A.app, timedelta(seconds=60), "long")
-    await gate.blocked(A.app, timedelta(seconds=1), "short")
-    clock.now += 30
+async def test_a_shorter_pause_does_not_end_a_longer_one(gate: Gate, clocks: Clock) -> None:
+    await gate.blocked(A.app, timedelta(seconds=600), "long")
+    await gate.blocked(A.app, timedelta(seconds=10), "short")
+    await clocks.advance(300)
     with pytest.raises(ProviderError, match="long"):
         await gate.before_call(A)
 
 
-async def test_a_fuller_budget_slows_and_a_full_one_stops(clock: Clock) -> None:
-    gate = MemoryGate()
+async def test_a_fuller_budget_slows_and_a_full_one_stops(gate: Gate, clocks: Clock) -> None:
     assert A.account is not None
     await gate.usage(A.account, 79, None)
     assert await gate.before_call(A) == 0
@@ -64,8 +94,9 @@ async def test_a_fuller_budget_slows_and_a_full_one_stops(clock: Clock) -> None:
     await gate.usage(A.account, 100, timedelta(minutes=19))
     with pytest.raises(ProviderError) as caught:
         await gate.before_call(A)
-    assert caught.value.retry_after == timedelta(minutes=19)
-    clock.now += 19 * 60 + 1
+    assert caught.value.retry_after is not None
+    assert caught.value.retry_after.total_seconds() == about(19 * 60)
+    await clocks.advance(19 * 60 + 1)
     assert await gate.before_call(A) == 0  # no header repeated the slowdown either
     assert [slowdown(percent) for percent in (0, 80, 95, 100, 500)] == [0, 0, 0.75, 1, 1]
 

@@ -11,7 +11,7 @@ from typing import Any
 from tidemill.postgres import Connection
 
 BIG = frozenset(
-    {"job_ready", "job_delayed", "job_run", "job_dead", "unique_key", "batch", "schedule", "schedule_fire", "scope"}
+    {"job_ready", "job_delayed", "job_run", "job_dead", "unique_key", "batch", "schedule", "schedule_fire", "budget"}
 )
 """Tables that may grow without bound; job_lease holds only what is running, the rest is small."""
 LEASES = 2000
@@ -70,8 +70,10 @@ insert into tidemill.schedule (name, kind, spec, next_at)
   from generate_series(1, {rows} / 4) n;
 insert into tidemill.schedule_fire (name, fire_at)
   select 's' || n, now() - interval '1 hour' from generate_series(1, {rows} / 4) n;
-insert into tidemill.scope (name, blocked_until, reason)
-  select 'scope ' || n, now(), 'x' from generate_series(1, {rows} / 4) n;
+insert into tidemill.budget (scope, blocked_until, reason, leased, slot, slot_s)
+  select 'scope:' || n, case when n % 2 = 0 then now() end, case when n % 2 = 0 then 'x' end, '{{1}}', 1, 1
+  from generate_series(1, {rows} / 4) n;
+insert into tidemill.budget (scope, most, per_s, set_by) values ('scope:*', 100, 60, 'ops');
 """
 _TABLES = (
     "job_ready",
@@ -83,7 +85,7 @@ _TABLES = (
     "batch",
     "schedule",
     "schedule_fire",
-    "scope",
+    "budget",
     "node",
     "job_cancel",
 )
@@ -122,7 +124,8 @@ class Asked:
     rows: int
     whole: str | None = None
     either: bool = False
-    """Whether any of its parameters may be null, so that only a plan made for them can use an index."""
+    """Whether any of its parameters may be null, so that only a plan made for them can use an index; or it calls a
+    function that fills the catalog's caches when it first runs."""
 
 
 NO_INDEX = "job_ready has no index by id (see its migration); an operator's act, and one pass over it"
@@ -158,6 +161,14 @@ async def questions(conn: Connection, rows: int) -> dict[str, Asked]:
         "batch_overdue": Asked((), 1),
         "batch_seal": Asked((open_,), 1),
         "batch_seize": Asked((late, 1, TOGETHER), 250),
+        "budget_block": Asked(("scope:1", timedelta(seconds=1), "x", ["scope:1", "scope:*"]), 2),
+        "budget_declare": Asked((["scope:1", "scope:*"], [1, 1], [60.0, 60.0]), 2),
+        "budget_drop": Asked(("scope:*",), 1),
+        "budget_lease": Asked(("scope:1", ["scope:*"], 1, 5), 2, either=True),
+        "budget_look": Asked((["scope:1", "scope:2", "scope:*"],), 3),
+        "budget_resume": Asked(("scope:2",), 1),
+        "budget_set": Asked(("scope:1", 5, 60.0, "ops"), 1),
+        "budget_slow": Asked(("scope:1", 0.5, timedelta(seconds=60)), 1),
         "cancel_ask": Asked((ids, None, None, None, None, None, "ops"), many),
         "cancel_asked": Asked((1,), 100),
         "cancel_ended": Asked(([3 * rows + n for n in range(FEW)],), 2 * FEW),
@@ -232,13 +243,12 @@ async def questions(conn: Connection, rows: int) -> dict[str, Asked]:
         "schedule_of": Asked(("s1",), 1),
         "schedule_pause": Asked(("s1", "ops"), 1),
         "schedule_resume": Asked(("s1",), 1),
-        "scope_block": Asked(("scope 1", timedelta(seconds=1), "x"), 1),
-        "scope_blocked": Asked((["scope 1", "scope 2"],), 2),
         "upkeep": Asked((1, 15, TOGETHER // 10), TOGETHER // 10),
     }
 
 
 EXEMPT = {
+    "budget_list": "for people; lists them all",
     "forget_lanes": "once an hour; as housekeeping",
     "history_detach": "once an hour; reads the catalog alone",
     "history_drop": "once an hour; reads the catalog alone",

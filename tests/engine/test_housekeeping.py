@@ -18,6 +18,7 @@ from tidemill.postgres import Connection, Database, connect
 
 KEEPERS = {
     "batch": "housekeeping, when closed; upkeep closes it at its deadline",
+    "budget": "as many as are declared or set; housekeeping, when it is there by use or for a pause",
     "clock": "one row",
     "edge_call": "trigger_edge_function",
     "flow": "the claim that finds it empty; housekeeping",
@@ -37,7 +38,6 @@ KEEPERS = {
     "schedule": "as many as are declared",
     "schedule_fire": "housekeeping",
     "schema_migrations": "one row a file",
-    "scope": "housekeeping",
     "setting": "an operator",
     "tenant_weight": "as many as are set",
     "unique_key": "the job's end",
@@ -89,8 +89,11 @@ async def test_nodes_fires_pauses_and_batches_that_nobody_asks_for_any_more_are_
                ('late', 2, clock_timestamp() - interval '1 minute');
         insert into tidemill.schedule_fire (name, fire_at)
         values ('s', now() - interval '31 days'), ('s', now() - interval '29 days');
-        insert into tidemill.scope (name, blocked_until, reason)
+        insert into tidemill.budget (scope, blocked_until, reason)
         values ('old', now() - interval '2 days', ''), ('new', now() + interval '1 hour', '');
+        insert into tidemill.budget (scope, leased, updated_at)
+        values ('unused', '{1}', now() - interval '3 days'), ('used', '{1}', now() - interval '1 day');
+        insert into tidemill.budget (scope, set_by, updated_at) values ('set', 'ops', now() - interval '3 days');
         insert into tidemill.batch (state, closed_at, close_kind, close_queue, close_args)
         values ('closed', now() - interval '31 days', 1, 1, '{}'), ('sealed', null, 1, 1, '{}');
         """
@@ -99,11 +102,11 @@ async def test_nodes_fires_pauses_and_batches_that_nobody_asks_for_any_more_are_
     left = await db.fetchrow(
         "select (select array_agg(name) from tidemill.node) as nodes,"
         " (select count(*) from tidemill.schedule_fire) as fires,"
-        " (select array_agg(name) from tidemill.scope) as scopes,"
+        " (select array_agg(scope order by scope) from tidemill.budget) as budgets,"
         " (select array_agg(state) from tidemill.batch) as batches"
     )
     assert left is not None
-    assert dict(left) == {"nodes": ["late"], "fires": 1, "scopes": ["new"], "batches": ["sealed"]}
+    assert dict(left) == {"nodes": ["late"], "fires": 1, "budgets": ["new", "set", "used"], "batches": ["sealed"]}
 
 
 async def test_the_partitions_of_the_coming_month_are_there_before_it_begins(db: Database) -> None:

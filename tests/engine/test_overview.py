@@ -118,9 +118,10 @@ async def test_schedules_locks_scopes_and_partitions_are_told(db: Database) -> N
     await db.execute("update tidemill.schedule set next_at = now() - interval '1 hour' where name = 's3'")
     await db.execute("select tidemill.acquire_lock('tide', 'me', interval '1 minute')")
     await db.execute(
-        "insert into tidemill.scope values ('threads:app:1', tidemill.now() + interval '1 hour', 'told so')"
+        "insert into tidemill.budget (scope, blocked_until, reason)"
+        " values ('threads:app:1', tidemill.now() + interval '1 hour', 'told so'),"
+        " ('threads:app:2', tidemill.now() - interval '1 hour', 'over')"
     )
-    await db.execute("insert into tidemill.scope values ('threads:app:2', tidemill.now() - interval '1 hour', 'over')")
     seen = await overview(db)
     assert [(s.state, s.name, s.note) for s in seen.schedules] == [
         ("broken", "s2", "no such zone"), ("late", "s3", None), ("paused", "s1", "ann"), ("planned", "s4", None),

@@ -187,7 +187,10 @@ async def _check_run(w: World, run: UUID, statuses: list[str]) -> None:
 
 
 async def _scopes(w: World) -> dict[str, tuple[timedelta, str]]:
-    rows = await w.db.fetch("select name, blocked_until - tidemill.now() as left, reason from tidemill.scope")
+    rows = await w.db.fetch(
+        "select scope as name, blocked_until - tidemill.now() as left, reason from tidemill.budget"
+        " where blocked_until is not null"
+    )
     return {row["name"]: (row["left"], row["reason"]) for row in rows}
 
 
@@ -273,7 +276,7 @@ async def test_a_limit_of_the_whole_app_stops_all_its_accounts(database_url: str
                 assert set(scopes) == {f"threads:app:{w.sim.app_id}"}
                 assert timedelta(0) < scopes[f"threads:app:{w.sim.app_id}"][0] <= timedelta(hours=1, minutes=20)
                 w.sim.faults.clear()
-                await w.db.execute("delete from tidemill.scope")
+                await w.db.execute("delete from tidemill.budget")
         assert all(attempt == 1 for attempt, _ in await w.attempts())
         assert await w.leaks() == []
 

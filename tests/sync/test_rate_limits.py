@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from tests.sync.support import SLOT, World, refusal, world
+from tidemill.engine import Rate
+from tidemill.engine.budgets import set_budget
+from tidemill.engine.statements import SQL
+from tidemill.postgres import pool
 from tidemill.simulators.threads import Account
 
 SKIPPED = [("skipped", "rate_limited")] * 3
@@ -14,7 +22,7 @@ COMPLETED = [("completed", None)] * 3
 
 async def _left(w: World, name: str) -> timedelta | None:
     """How long a scope is paused from now on."""
-    return await w.db.fetchval("select blocked_until - tidemill.now() from tidemill.scope where name = $1", name)
+    return await w.db.fetchval("select blocked_until - tidemill.now() from tidemill.budget where scope = $1", name)
 
 
 def _scope(w: World, account: Account) -> str:
@@ -89,13 +97,13 @@ async def test_a_pause_of_the_app_holds_for_all_its_accounts_until_it_ends(datab
 async def test_a_pause_set_by_another_process_is_learnt_before_the_first_call(database_url: str) -> None:
     async with world(database_url, accounts=2, posts=1) as w:
         paused, free = w.sim.accounts
-        await w.app.engine.scopes.block(_scope(w, paused), timedelta(minutes=20), "told elsewhere")
+        await w.app.engine.budgets.block(_scope(w, paused), timedelta(minutes=20), "told elsewhere")
         state = await w.run()
         assert await w.said(state.run_id, w.ids[paused.id]) == SKIPPED
         assert await w.said(state.run_id, w.ids[free.id]) == COMPLETED
         assert w.sim.calls.of(user=paused.id) == 0
         # Lifted by hand, there as well as in this process's own memory.
-        await w.db.execute("delete from tidemill.scope")
+        await w.db.execute("delete from tidemill.budget")
         state = await w.tick()
         assert await w.said(state.run_id, w.ids[paused.id]) == COMPLETED
 
@@ -158,3 +166,36 @@ async def test_an_account_whose_owner_must_act_is_asked_again_after_hours_and_re
         row: Any = await w.account(mine)
         assert (row["token_status"], row["token_status_reason"], row["reauth_told_at"]) == ("valid", None, None)
         assert w.now - row["token_status_at"] < SLOT
+
+
+async def test_while_nothing_is_metered_the_calls_of_a_sync_cost_no_statements(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: Counter[str] = Counter()
+    connect = pool.connect
+
+    async def heard(*args: Any, **options: Any) -> Any:
+        conn: Any = await connect(*args, **options)
+        conn.add_query_logger(lambda query: ran.update([query.query]))
+        return conn
+
+    monkeypatch.setattr(pool, "connect", heard)
+    begun = time.monotonic()
+    async with world(database_url, accounts=10, posts=20) as w:
+        state = await w.run()
+        assert (state.status, state.success_count) == ("completed", 10)
+        assert w.sim.calls.of() > 200
+    looks = ran[SQL.budget_look]
+    assert 1 <= looks <= 1 + (time.monotonic() - begun) / 2
+    assert not ran.keys() & {SQL.budget_lease, SQL.budget_block, SQL.budget_slow}
+
+
+async def test_a_rate_that_an_operator_sets_for_accounts_bounds_the_calls_of_each(database_url: str) -> None:
+    async with world(database_url, accounts=3, posts=20) as w:
+        await set_budget(w.db, "threads:account:*", Rate(7, 3600.0), by="ops")
+        state = await w.run()
+        for account in w.sim.accounts:
+            assert w.sim.calls.of(user=account.id) == 7
+            said = await w.said(state.run_id, w.ids[account.id])
+            assert said[1:] == [("partial", "rate_limited"), ("skipped", "rate_limited")]
+        await _assert_no_attempt_was_spent(w)

@@ -11,7 +11,8 @@ from uuid import UUID
 
 from tidemill.app.rooms import Rooms
 from tidemill.connectors import Limits as CallLimits
-from tidemill.engine import Backoff, KeyHeld, Kind, NewJob, Registry, Schedule
+from tidemill.engine import Backoff, KeyHeld, Kind, NewJob, Rate, Registry, Schedule
+from tidemill.engine.budgets import check_scope
 from tidemill.engine.chain import enqueue_batch, enqueue_chain
 from tidemill.engine.function import kind_of
 from tidemill.errors import ConfigurationError, InvalidInput
@@ -98,6 +99,7 @@ class Tidemill:
         self._registry = Registry()
         self._kind_of: dict[Callable[..., Any], Kind] = {}
         self._schedules: dict[str, Schedule] = {}
+        self._budgets: dict[str, Rate | None] = {}
         self._rooms: Rooms | None = None
         self._entered = AsyncExitStack()
 
@@ -154,6 +156,24 @@ class Tidemill:
             raise ConfigurationError(f"schedule {name!r} is declared twice; give each a name")
         self._schedules[name] = Schedule(name=name, kind=kind.name, args=packed, **when)
 
+    def budget(self, scope: str, rate: str | None = None) -> None:
+        """Declare how many calls jobs may make to the outside, in the whole fleet; they spend it by ``ctx.spend``.
+
+        Args:
+            scope: what is called, e.g. ``stripe``. ``stripe:*`` gives each scope with that prefix a budget of its own.
+            rate: e.g. ``100/s``, ``5000/h`` (s, m, h, d): no span of that length sees more calls. None: they are not
+                counted, and only pauses (``ctx.block``) hold.
+
+        Raises:
+            InvalidInput: naming what cannot be taken.
+            ConfigurationError: when the scope has one already, or the application is open.
+        """
+        if self._rooms is not None:
+            raise ConfigurationError("budgets are declared before the application is opened")
+        if check_scope(scope, or_pattern=True) in self._budgets:
+            raise ConfigurationError(f"budget {scope!r} is declared twice")
+        self._budgets[scope] = None if rate is None else Rate.read(rate)
+
     # Opening ---------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -185,6 +205,7 @@ class Tidemill:
             self.settings or Settings.load(),
             kinds=self._registry,
             schedules=self._schedules.values(),
+            budgets=self._budgets,
             syncs=syncs,
             name=name,
             limits=limits,

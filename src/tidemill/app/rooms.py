@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from tidemill.connectors import HttpClient, Limits
+from tidemill.connectors import HttpClient, Limits, SharedGate
 from tidemill.connectors.threads import ThreadsConnector
-from tidemill.engine import Engine, Kind, Registry, Schedule, Schedules, Worker
+from tidemill.engine import Engine, Kind, Rate, Registry, Schedule, Schedules, Worker
 from tidemill.engine.chain import closing_kind
 from tidemill.engine.control import open_control
 from tidemill.engine.housekeeping import Retention
@@ -16,11 +16,13 @@ from tidemill.engine.measures import Measures
 from tidemill.errors import ConfigurationError, InvalidInput, SchemaOutOfDate
 from tidemill.postgres import Database, Listener, check, database_url, migrate
 from tidemill.settings import Settings
-from tidemill.sync import QUEUE, FleetGate, Sync
+from tidemill.sync import QUEUE, Sync
 from tidemill.vault import Keyring, Vault
 
 SCHEDULED_SYNC = "scheduled-sync"
 """Name of the built-in schedule."""
+SYNC_BUDGETS = {"threads:*": None}
+"""Calls of the built-in connector are not counted unless somebody says so; the provider's word alone holds."""
 SMALL_JOBS = 10
 """Jobs of any queue but the syncs' that run side by side in one process, unless its worker is told otherwise."""
 
@@ -62,6 +64,7 @@ class Rooms:
         *,
         kinds: Iterable[Kind] = (),
         schedules: Iterable[Schedule] = (),
+        budgets: Mapping[str, Rate | None] | None = None,
         syncs: bool = True,
         name: str = "tidemill",
         limits: Limits | None = None,
@@ -69,9 +72,9 @@ class Rooms:
         """Connect everything, and take it down again at the end.
 
         The embedded server is started where the settings name no database, and its schema is brought up to date; a
-        database of yours is only checked. ``kinds`` and ``schedules`` are the application's own. Without ``syncs``
-        there are only jobs: no key and no provider needs to be set. ``limits`` replaces what the settings allow calls
-        to providers.
+        database of yours is only checked. ``kinds``, ``schedules`` and ``budgets`` are the application's own. Without
+        ``syncs`` there are only jobs: no key and no provider needs to be set. ``limits`` replaces what the settings
+        allow calls to providers.
 
         Raises:
             DatabaseUnavailable: when Postgres cannot be reached or started.
@@ -86,7 +89,12 @@ class Rooms:
             )
             if settings.env == "production":
                 await db.execute("select tidemill.lock_clock()")
-            engine = Engine(db, Registry([closing_kind(), *kinds]), trace_tenants=settings.trace_tenants)
+            engine = Engine(
+                db,
+                Registry([closing_kind(), *kinds]),
+                trace_tenants=settings.trace_tenants,
+                budgets={**(SYNC_BUDGETS if syncs else {}), **(budgets or {})},
+            )
             stack.push_async_callback(engine.close)
             yield cls(
                 settings=settings,
@@ -173,7 +181,7 @@ class Rooms:
 
 async def _sync_rooms(stack: AsyncExitStack, settings: Settings, engine: Engine, limits: Limits | None) -> _SyncRooms:
     vault = Vault(Keyring.load(settings))
-    gate = FleetGate(engine.scopes)
+    gate = SharedGate(engine.budgets)
     limits = limits or Limits(calls_in_flight=settings.sync_calls_in_flight)
     http = await stack.enter_async_context(await HttpClient.open(gate=gate, limits=limits))
     connector = ThreadsConnector.load(settings)

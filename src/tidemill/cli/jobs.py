@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -14,7 +13,7 @@ from tidemill import logging
 from tidemill.app import Rooms
 from tidemill.cli.console import hint, json_option, print_json, print_rows, say, utc
 from tidemill.cli.exits import Exit, NotFound
-from tidemill.cli.options import Options, open_database, pass_options
+from tidemill.cli.options import Options, open_database, pass_options, who
 from tidemill.cli.running import run_async
 from tidemill.engine.cancel import CancelAnswer, cancel_jobs, cancel_matching
 from tidemill.engine.dead import Retry, discard_dead, discard_dead_matching, retry_dead, retry_dead_matching
@@ -209,8 +208,7 @@ def cancel(
     """
     which = JobFilter(**where)
     _which(ids, which, everything)
-    by = by or os.environ.get("USER") or "an operator"
-    return run_async(_cancel(_acting(options), ids, which, by, not no_syncs, as_json))
+    return run_async(_cancel(_acting(options), ids, which, who(by), not no_syncs, as_json))
 
 
 async def _cancel(settings: Settings, ids: Sequence[int], where: JobFilter, by: str, syncs: bool, as_json: bool) -> int:

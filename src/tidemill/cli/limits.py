@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from uuid import UUID
 
 import click
 
 from tidemill.cli.console import json_option, print_json, print_rows, say
 from tidemill.cli.exits import Exit
-from tidemill.cli.options import Options, open_database, pass_options
+from tidemill.cli.options import Options, by_option, open_database, pass_options, who
 from tidemill.cli.running import run_async
 from tidemill.engine.limits import (
     Limit,
     LimitLine,
     Weight,
     drop_limit,
+    in_words,
     list_limits,
     list_weights,
     read_limits,
@@ -23,8 +23,6 @@ from tidemill.engine.limits import (
     set_weight,
 )
 from tidemill.settings import Settings
-
-by_option = click.option("--by", metavar="NAME", help="Who sets it; shown in the list. [default: the user]")
 
 
 @click.group(epilog="Example: tidemill limits set 20 --queue default")
@@ -64,10 +62,7 @@ async def _list(settings: Settings) -> tuple[list[LimitLine], list[Weight]]:
 
 
 def _said(limit: LimitLine) -> str:
-    if limit.per_s is None:
-        return f"{limit.most} at a time"
-    units = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
-    return f"{limit.most} a {units.get(int(limit.per_s), f'{limit.per_s:g} s')}"
+    return f"{limit.most} at a time" if limit.per_s is None else in_words(limit.most, limit.per_s)
 
 
 @limits.command("set", epilog="Example: tidemill limits set 100/m --kind mail --per tenant")
@@ -94,7 +89,7 @@ def set_(
     It replaces a limit that counts the same. What runs already is counted, and goes on.
     """
     [limit] = read_limits(concurrency={per: int(most)}) if most.isdecimal() else read_limits(rate={per: most})
-    limit_id = run_async(_set(options.existing(), limit, queue, kind, tenant, _who(by)))
+    limit_id = run_async(_set(options.existing(), limit, queue, kind, tenant, who(by)))
     if as_json:
         print_json({"id": limit_id})
     else:
@@ -136,7 +131,7 @@ async def _drop(settings: Settings, limit_id: int) -> None:
 @pass_options
 def weight(options: Options, tenant: UUID, weight: int, by: str | None, as_json: bool) -> int:
     """Give a tenant WEIGHT shares where others get one, while both have work waiting."""
-    run_async(_weigh(options.existing(), tenant, weight, _who(by)))
+    run_async(_weigh(options.existing(), tenant, weight, who(by)))
     if as_json:
         print_json({"tenant": tenant, "weight": weight})
     else:
@@ -149,7 +144,3 @@ def weight(options: Options, tenant: UUID, weight: int, by: str | None, as_json:
 async def _weigh(settings: Settings, tenant: UUID, weight: int, by: str) -> None:
     async with open_database(settings) as db:
         await set_weight(db, tenant, weight, by=by)
-
-
-def _who(by: str | None) -> str:
-    return by or os.environ.get("USER") or "an operator"

@@ -19,6 +19,7 @@ from tidemill.logging import redact
 
 COMMANDS = (
     "accounts",
+    "budgets",
     "cron",
     "demo",
     "doctor",

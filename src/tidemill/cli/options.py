@@ -89,6 +89,12 @@ class Options:
 
 
 pass_options = click.make_pass_decorator(Options)
+by_option = click.option("--by", metavar="NAME", help="Who says so; shown in the list. [default: the user]")
+
+
+def who(by: str | None) -> str:
+    """Whose word a change is: what ``--by`` gave, or the user."""
+    return by or os.environ.get("USER") or "an operator"
 
 
 def _with_own_keys(settings: Settings) -> Settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,7 +9,7 @@ import click
 
 from tidemill.cli.console import json_option, print_json, print_rows, say, seconds, utc
 from tidemill.cli.exits import Exit
-from tidemill.cli.options import Options, open_database, pass_options
+from tidemill.cli.options import Options, by_option, open_database, pass_options, who
 from tidemill.cli.running import run_async
 from tidemill.engine.queues import (
     PausedKind,
@@ -89,7 +88,7 @@ def _named(command: F) -> F:
 
 @queues.command(epilog="Example: tidemill queues pause default")
 @_named
-@click.option("--by", metavar="NAME", help="Who pauses; shown in the list. [default: the user]")
+@by_option
 @json_option
 @pass_options
 def pause(options: Options, name: str, of_kind: bool, by: str | None, as_json: bool) -> int:
@@ -97,8 +96,7 @@ def pause(options: Options, name: str, of_kind: bool, by: str | None, as_json: b
 
     Whoever paused first keeps their name to it.
     """
-    by = by or os.environ.get("USER") or "an operator"
-    paused_by = run_async(_pause(options.existing(), name, of_kind, by))
+    paused_by = run_async(_pause(options.existing(), name, of_kind, who(by)))
     if as_json:
         print_json({"name": name, "paused_by": paused_by})
     else:

@@ -8,6 +8,7 @@ from tidemill.connectors.gate import Gate, MemoryGate, Scopes, Usage
 from tidemill.connectors.http import HttpClient, Limits, Tally
 from tidemill.connectors.protocol import Batch, Connector, MetricKind, Miss, Spec, Stream, Window
 from tidemill.connectors.redact import Redactor
+from tidemill.connectors.shared_gate import SharedGate
 
 __all__ = [
     "FATAL",
@@ -24,6 +25,7 @@ __all__ = [
     "ProviderError",
     "Redactor",
     "Scopes",
+    "SharedGate",
     "Spec",
     "Stream",
     "Tally",

@@ -98,30 +98,40 @@ class MemoryGate:
         """See :class:`Gate`."""
         if self._paused:
             for name in scopes:
-                if name is not None and (pause := self._paused.get(name)) is not None:
-                    left = pause.until - time.monotonic()
-                    if left > 0:
-                        raise paused(scopes.which(name), timedelta(seconds=left), pause.reason)
-                    del self._paused[name]
+                if name is not None:
+                    self._check(name, scopes.which(name))
         return max(map(self._wait, scopes)) if self._slow else 0.0
 
     async def blocked(self, scope: str, pause: timedelta, reason: str) -> None:
         """See :class:`Gate`."""
-        until = time.monotonic() + pause.total_seconds()
-        known = self._paused.get(scope)
-        if known is None or known.until < until:
-            _make_room(self._paused)
-            self._paused[scope] = _Pause(until, reason)
+        self._pause(scope, pause.total_seconds(), reason)
 
     async def usage(self, scope: str, percent: float, regain_after: timedelta | None) -> None:
         """See :class:`Gate`."""
         if percent >= 100:
             await self.blocked(scope, regain_after or FIRST_PAUSE, f"usage {percent:.0f} %")
         if (wait := slowdown(percent)) > 0:
-            _make_room(self._slow)
-            self._slow[scope] = _Slowdown(time.monotonic() + SLOW_FOR_S, wait)
+            self._slow_down(scope, SLOW_FOR_S, wait)
         else:
             self._slow.pop(scope, None)
+
+    def _check(self, name: str, which: ScopeName) -> None:
+        if (pause := self._paused.get(name)) is not None:
+            left = pause.until - time.monotonic()
+            if left > 0:
+                raise paused(which, timedelta(seconds=left), pause.reason)
+            del self._paused[name]
+
+    def _pause(self, scope: str, seconds: float, reason: str) -> None:
+        until = time.monotonic() + seconds
+        known = self._paused.get(scope)
+        if known is None or known.until < until:
+            _make_room(self._paused)
+            self._paused[scope] = _Pause(until, reason)
+
+    def _slow_down(self, scope: str, seconds: float, wait: float) -> None:
+        _make_room(self._slow)
+        self._slow[scope] = _Slowdown(time.monotonic() + seconds, wait)
 
     def _wait(self, name: str | None) -> float:
         if name is None or (slow := self._slow.get(name)) is None:

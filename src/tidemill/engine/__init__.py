@@ -10,6 +10,7 @@ from __future__ import annotations
 from tidemill.engine import locks
 from tidemill.engine.backoff import Backoff
 from tidemill.engine.batch import BatchSummary, advance_batch, close_batch, seal_batch
+from tidemill.engine.budgets import Rate
 from tidemill.engine.context import Context
 from tidemill.engine.engine import Engine, KeyHeld
 from tidemill.engine.fence import fence_held
@@ -18,13 +19,14 @@ from tidemill.engine.kind import Kind, Registry
 from tidemill.engine.outcome import Cancel, Done, Fail, Outcome, Partial, Skip, Snooze
 from tidemill.engine.recurrence import Cron, Plan, Recurrence
 from tidemill.engine.schedules import Schedule, Schedules
-from tidemill.engine.scopes import Block, Scopes
+from tidemill.engine.spend import Budgets, BudgetSpent, Standing
 from tidemill.engine.worker import DueSource, Worker
 
 __all__ = [
     "Backoff",
     "BatchSummary",
-    "Block",
+    "BudgetSpent",
+    "Budgets",
     "Cancel",
     "Context",
     "Cron",
@@ -40,13 +42,14 @@ __all__ = [
     "Outcome",
     "Partial",
     "Plan",
+    "Rate",
     "Recurrence",
     "Registry",
     "Schedule",
     "Schedules",
-    "Scopes",
     "Skip",
     "Snooze",
+    "Standing",
     "Worker",
     "advance_batch",
     "close_batch",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -85,6 +86,29 @@ class Context:
             InvalidInput: naming what cannot be taken.
         """
         self.report.say(Said.checked(done, total, note))
+
+    async def spend(self, scope: str, calls: int = 1) -> None:
+        """Make room for calls to the outside, to be made right after this, in the budget of ``scope``.
+
+        Mostly it takes no time; where the budget is spent it waits for up to two seconds. A job that lets
+        ``BudgetSpent`` pass is put off until there is room again, which spends no attempt. Call it before
+        :meth:`transaction`, not within: a transaction that waits holds up others.
+
+        Raises:
+            BudgetSpent: the calls cannot be made before long.
+            InvalidInput: no budget is declared or set for the scope, or it never has room for so many calls.
+        """
+        await self.engine.budgets.spend(scope, calls, within=self.remaining())
+
+    async def block(self, scope: str, pause: timedelta, reason: str) -> None:
+        """Let nobody in the fleet call ``scope`` for a while, since it asked for that; all know two seconds later.
+
+        A longer pause in force stays. To put off this job too, return :class:`Snooze`, or :meth:`spend` again.
+
+        Raises:
+            InvalidInput: naming what cannot be taken.
+        """
+        await self.engine.budgets.block(scope, pause, reason, known=True)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection]:

@@ -1,4 +1,4 @@
-"""The engine's front: enqueue, batches, scopes."""
+"""The engine's front: enqueue, batches, budgets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 
 from tidemill.engine import tracing
 from tidemill.engine.batch import open_batch
+from tidemill.engine.budgets import Rate
 from tidemill.engine.callers import enqueue_with
 from tidemill.engine.callers.recognise import Family, family_of
 from tidemill.engine.declare import declare_kinds
@@ -20,7 +21,7 @@ from tidemill.engine.limits import declare_limits
 from tidemill.engine.names import Names
 from tidemill.engine.processes import Processes
 from tidemill.engine.progress import Progress
-from tidemill.engine.scopes import Scopes
+from tidemill.engine.spend import Budgets
 from tidemill.engine.statements import SQL
 from tidemill.engine.threads import Threads
 from tidemill.errors import InvalidInput
@@ -50,18 +51,25 @@ class Engine:
     Attributes:
         db: where the jobs live.
         registry: the kinds this application knows.
-        scopes: pauses of outside scopes, fleet-wide.
+        budgets: of calls to the outside, fleet-wide.
         threads: where plain functions run.
         processes: where functions run that are declared with ``processes=True``.
         progress: what this process's running jobs say of how far they have got.
         trace_tenants: whether the spans of runs tell the tenant.
     """
 
-    def __init__(self, db: Database, registry: Registry, *, trace_tenants: bool = False) -> None:
+    def __init__(
+        self,
+        db: Database,
+        registry: Registry,
+        *,
+        trace_tenants: bool = False,
+        budgets: Mapping[str, Rate | None] | None = None,
+    ) -> None:
         self.db = db
         self.registry = registry
         self.names = Names()
-        self.scopes = Scopes(db)
+        self.budgets = Budgets(db, budgets or {})
         self.threads = Threads()
         self.processes = Processes()
         self.progress = Progress(db)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, get_type_hints
@@ -20,8 +21,8 @@ from tidemill.engine.kind import MOST_ATTEMPTS, MOST_WAITING, PRIORITIES, Handle
 from tidemill.engine.limits import Limit, read_limits
 from tidemill.engine.outcome import Cancel, Done, Fail, Outcome, Partial, Skip, Snooze
 from tidemill.engine.processes import check_importable
-from tidemill.engine.threads import PlainContext
-from tidemill.errors import ConfigurationError, InvalidInput
+from tidemill.engine.threads import Ask, PlainContext
+from tidemill.errors import ConfigurationError, InvalidInput, LeaseLost
 
 
 class _Nothing(msgspec.Struct):
@@ -139,7 +140,7 @@ def _handler(function: Callable[..., Any], name: str, arguments: Arguments | Non
         return (ctx,) if arguments is None else (ctx, arguments.read_stored(raw))
 
     def plain(ctx: Context) -> PlainContext:
-        return PlainContext(ctx.job, ctx.deadline, ctx.report.say)
+        return PlainContext(ctx.job, ctx.deadline, ctx.report.say, _asking(ctx))
 
     async def in_loop(ctx: Context, raw: dict[str, Any]) -> Outcome | None:
         return outcome_of(await function(*given(ctx, raw)))
@@ -160,6 +161,22 @@ def _handler(function: Callable[..., Any], name: str, arguments: Arguments | Non
         raise ConfigurationError(f"job {name!r}: processes=True takes a plain function, not a coroutine function")
     check_importable(function)
     return in_process
+
+
+def _asking(ctx: Context) -> Callable[[Ask], None]:
+    """The way from a thread to the methods of the attempt's context."""
+    loop = asyncio.get_running_loop()
+
+    def ask(wanted: Ask) -> None:
+        work: Coroutine[Any, Any, None] = getattr(ctx, wanted.method)(*wanted.args)
+        try:
+            asked = asyncio.run_coroutine_threadsafe(work, loop)
+        except RuntimeError:
+            work.close()
+            raise LeaseLost("the worker has ended, and with it this attempt") from None
+        asked.result()
+
+    return ask
 
 
 def outcome_of(value: Any) -> Outcome | None:

@@ -109,10 +109,26 @@ def _count(most: object) -> int:
 
 
 def _rated(text: object, per: str) -> Limit:
+    most, per_s = read_rate(text)
+    return Limit("rate", most, per, per_s)
+
+
+def read_rate(text: object) -> tuple[int, float]:
+    """How many within how many seconds: ``"100/m"`` is 100 in 60.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
     found = _RATE.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         raise InvalidInput("rate", f"{text!r} is not like '100/s', '100/m', '100/h' or '100/d'")
-    return Limit("rate", int(found[1]), per, _SECONDS[found[2]])
+    return int(found[1]), _SECONDS[found[2]]
+
+
+def in_words(most: int, per_s: float) -> str:
+    """A rate for people: ``100 a minute``."""
+    units = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
+    return f"{most} a {units.get(int(per_s), f'{per_s:g} s')}"
 
 
 async def declare_limits(db: Database, wanted: Mapping[int, Iterable[Limit]]) -> None:

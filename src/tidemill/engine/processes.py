@@ -16,8 +16,8 @@ from typing import Any, Self
 
 from tidemill.engine import tracing
 from tidemill.engine.progress import EVERY_S, Said
-from tidemill.engine.threads import PlainContext, Threads
-from tidemill.errors import ConfigurationError
+from tidemill.engine.threads import Ask, PlainContext, Threads
+from tidemill.errors import ConfigurationError, LeaseLost
 
 _ENDING_S = 2.0
 """What an idle child gets to end by itself."""
@@ -51,7 +51,7 @@ class Processes:
         async with self._free:
             child = self._idle.pop() if self._idle else await asyncio.to_thread(_Child)
             try:
-                value, error, trace = await self._waits.run(lambda: child.ask(request, ctx.say))
+                value, error, trace = await self._waits.run(lambda: child.ask(request, ctx))
             except BaseException:
                 child.kill()
                 raise
@@ -75,15 +75,20 @@ class _Child:
         self._process.start()
         theirs.close()
 
-    def ask(self, request: bytes, say: Callable[[Said], None]) -> tuple[Any, Exception | None, str]:
+    def ask(self, request: bytes, ctx: PlainContext) -> tuple[Any, Exception | None, str]:
         try:
             self._ours.send_bytes(request)
-            while isinstance(answer := pickle.loads(self._ours.recv_bytes()), Said):  # noqa: S301 - from our own child
-                say(answer)
+            while True:
+                match pickle.loads(self._ours.recv_bytes()):  # noqa: S301 - from our own child
+                    case Said() as said:
+                        ctx.say(said)
+                    case Ask() as asked:
+                        self._ours.send_bytes(pickle.dumps(_outcome_of(ctx, asked)))
+                    case answer:
+                        return answer
         except (EOFError, OSError):
             self._process.join(_ENDING_S)
             raise ChildDied(f"the child process ended with code {self._process.exitcode} before it answered") from None
-        return answer
 
     def kill(self) -> None:
         self._process.kill()
@@ -92,6 +97,23 @@ class _Child:
         self._ours.close()
         self._process.join(_ENDING_S)
         self._process.kill()
+
+
+def _outcome_of(ctx: PlainContext, asked: Ask) -> Exception | None:
+    """Do what the child's function asks for; what it is to raise."""
+    try:
+        ctx.ask(asked)
+    except Exception as e:  # noqa: BLE001 - raised again in the child
+        return _picklable(e)
+    return None
+
+
+def _picklable(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - some errors can be pickled but not made again
+    except Exception:  # noqa: BLE001
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def check_importable(function: Callable[..., Any]) -> None:
@@ -113,24 +135,29 @@ def _serve(requests: Connection) -> None:
         except (EOFError, OSError):
             return
         with _Relay(requests) as relay:
-            answer = _answer(request, relay.say)
+            answer = _answer(request, relay)
         requests.send_bytes(answer)
 
 
 class _Relay:
-    """Tells the parent what the function says, the latest of it once a second: a pipe is slow, and has other uses."""
+    """The function's way to the parent. What it says of its progress is told once a second: a pipe is slow. What it
+    asks for is done before it goes on.
+    """
 
     def __init__(self, parent: Connection) -> None:
         self._parent = parent
         self._latest: Said | None = None
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
+        self._asking = threading.Lock()
+        self._sending = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        with self._asking:
+            self._over.set()
         if self._thread is not None:
             self._thread.join()  # the answer follows on the same pipe
 
@@ -140,33 +167,40 @@ class _Relay:
             self._thread = threading.Thread(target=self._tell, name="tidemill progress", daemon=True)
             self._thread.start()
 
+    def ask(self, wanted: Ask) -> None:
+        with self._asking:
+            if self._over.is_set():
+                raise LeaseLost("the function has returned, and with it its attempt has ended")
+            self._send(wanted)
+            error: Exception | None = pickle.loads(self._parent.recv_bytes())  # noqa: S301 - from our own parent
+        if error is not None:
+            raise error
+
     def _tell(self) -> None:
         told = None
         while True:
             if (latest := self._latest) != told:
                 told = latest
                 try:
-                    self._parent.send_bytes(pickle.dumps(latest))
+                    self._send(latest)
                 except OSError:
                     return  # the parent has gone
             if self._over.wait(EVERY_S):
                 return
 
+    def _send(self, what: object) -> None:
+        with self._sending:
+            self._parent.send_bytes(pickle.dumps(what))
 
-def _answer(request: bytes, say: Callable[[Said], None]) -> bytes:
+
+def _answer(request: bytes, relay: _Relay) -> bytes:
     try:
         (module, name), job, deadline, args, trace = pickle.loads(request)  # noqa: S301 - from our own parent
         function: Any = import_module(module)
         for part in name.split("."):
             function = getattr(function, part)
         with tracing.within(trace):
-            value = function(PlainContext(job, deadline, say), *args)
+            value = function(PlainContext(job, deadline, relay.say, relay.ask), *args)
         return pickle.dumps((value, None, ""))
     except Exception as e:  # noqa: BLE001 - raised again in the parent
-        trace = traceback.format_exc()
-        try:
-            answer = pickle.dumps((None, e, trace))
-            pickle.loads(answer)  # noqa: S301 - some errors can be pickled but not made again
-        except Exception:  # noqa: BLE001
-            return pickle.dumps((None, RuntimeError(f"{type(e).__name__}: {e}"), trace))
-        return answer
+        return pickle.dumps((None, _picklable(e), traceback.format_exc()))

@@ -17,6 +17,7 @@ from tidemill.engine.finish import Ending
 from tidemill.engine.job import Job
 from tidemill.engine.kind import Kind
 from tidemill.engine.outcome import Cancel, Done, Fail, Outcome, Partial, Skip, Snooze
+from tidemill.engine.spend import BudgetSpent
 from tidemill.errors import DatabaseUnavailable, LeaseLost
 
 UNKNOWN_KIND_S = 30.0
@@ -62,6 +63,10 @@ async def _run(engine: Engine, job: Job, deadlines: Deadlines, attempt: tracing.
         return _failed(ctx, kind, reason)
     if isinstance(error, asyncio.CancelledError) or task.cancelling():
         raise asyncio.CancelledError from error
+    if isinstance(error, BudgetSpent):
+        # No failure, so none in the trace: the job has come too early.
+        ctx.log.info("budget_spent", scope=error.scope, reason=error.reason)
+        return Ending(job, "snooze", reason=_text(error), delay=error.retry_after.total_seconds())
     attempt.raised(error)
     match error:
         case LeaseLost():

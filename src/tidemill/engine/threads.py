@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import timedelta
+from typing import Any, Literal
 
 from tidemill.engine.job import Job
 from tidemill.engine.progress import Said
@@ -17,7 +18,15 @@ MOST = 40
 """Plain functions that one process runs at a time; more wait for a thread."""
 
 
-def _unheard(said: Said) -> None:
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a plain function asks of the event loop: a method of :class:`Context <tidemill.Context>`."""
+
+    method: Literal["spend", "block"]
+    args: tuple[Any, ...]
+
+
+def _unheard(said: Said | Ask) -> None:
     """Where nobody runs the function for a worker."""
 
 
@@ -34,11 +43,13 @@ class PlainContext:
         job: the claimed job.
         deadline: ``time.monotonic()`` at which the attempt is given up.
         say: where :meth:`progress` goes.
+        ask: where :meth:`spend` and :meth:`block` are done.
     """
 
     job: Job
     deadline: float
     say: Callable[[Said], None] = field(default=_unheard, repr=False, compare=False)
+    ask: Callable[[Ask], None] = field(default=_unheard, repr=False, compare=False)
 
     @property
     def fence(self) -> tuple[int, int, int]:
@@ -52,6 +63,20 @@ class PlainContext:
             InvalidInput: naming what cannot be taken.
         """
         self.say(Said.checked(done, total, note))
+
+    def spend(self, scope: str, calls: int = 1) -> None:
+        """Make room for calls to the outside, as :meth:`Context.spend <tidemill.Context.spend>` does; blocks meanwhile.
+
+        Raises what that does.
+        """
+        self.ask(Ask("spend", (scope, calls)))
+
+    def block(self, scope: str, pause: timedelta, reason: str) -> None:
+        """Let nobody call for a while, as :meth:`Context.block <tidemill.Context.block>` does.
+
+        Raises what that does.
+        """
+        self.ask(Ask("block", (scope, pause, reason)))
 
     def remaining(self) -> float:
         """Seconds left until this attempt's timeout; never negative."""

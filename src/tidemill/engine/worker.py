@@ -130,6 +130,7 @@ class Worker:
         await self._engine.names.learn(self._control, [kind.name for kind in self._engine.registry], self._queues)
         await declare_kinds(self._control, self._engine.registry)
         await self._engine.declare_limits(self._control)
+        await self._engine.budgets.declare(self._control)
         await self.node.register()
         if self._listener is not None:
             self._listener.on(CHANNEL, self._wake)

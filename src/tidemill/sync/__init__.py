@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tidemill.sync.connect import Connected, connect_account
-from tidemill.sync.gate import FleetGate
 from tidemill.sync.runs import STEPS, RunState, Step, TokenExpired, Triggered
 from tidemill.sync.service import QUEUE, Sync
 
@@ -11,7 +10,6 @@ __all__ = [
     "QUEUE",
     "STEPS",
     "Connected",
-    "FleetGate",
     "RunState",
     "Step",
     "Sync",

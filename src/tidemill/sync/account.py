@@ -9,12 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from tidemill.connectors import Connector, ErrorKind, HttpClient, ProviderError, Scopes, TimeBudgetSpent
-from tidemill.engine import Context, Done, Fail, Orphan, Outcome, Partial, Skip
+from tidemill.connectors import Connector, ErrorKind, HttpClient, ProviderError, Scopes, SharedGate, TimeBudgetSpent
+from tidemill.engine import Context, Done, Fail, Orphan, Outcome, Partial, Skip, Standing
 from tidemill.postgres import Connection, Record
 from tidemill.sync.coalesce import Coalescer
 from tidemill.sync.ending import StepEnd
-from tidemill.sync.gate import FleetGate
 from tidemill.sync.observed import Observed, write_observed
 from tidemill.sync.opening import Opening
 from tidemill.sync.outcomes import Verdict, account_status, step_verdict, time_budget_verdict
@@ -42,7 +41,7 @@ class AccountSync:
 
     connector: Connector
     http: HttpClient
-    gate: FleetGate
+    gate: SharedGate
     vault: Vault
     app_id: str
     budget_s: float
@@ -60,9 +59,10 @@ class AccountSync:
         steps: dict[Step, list[Any]] = {s: opened["steps"][s] for s in STEPS if s in (opened["steps"] or {})}
         ends: dict[Step, str] = {step: status for step, (status, _) in steps.items() if status in _FINAL}
         todo: list[Step] = [step for step in steps if step not in ends]
-        blocks: dict[str, tuple[float, str]] = opened["blocks"] or {}
-        await self.gate.learn(scopes, blocks)
-        if todo and (unfit := _unfit(opened, blocks)):
+        standings: dict[str, list[Any]] = opened["standings"] or {}
+        known = {name: Standing(*said) for name, said in standings.items()}
+        self.gate.learn(scopes, known)
+        if todo and (unfit := _unfit(opened, [s.reason for s in known.values() if s.blocked_s is not None])):
             await _end_rows(ctx, run, account, "skipped", unfit)
             return _outcome([*ends.values(), *("skipped" for _ in todo)], unfit)
         reason: str | None = None
@@ -223,16 +223,16 @@ async def _end_rows(ctx: Context, run: UUID, account: UUID, status: str, reason:
         await conn.execute(SQL.rows_end, [run], [account], [status], [reason], [error])
 
 
-def _unfit(opened: Record, blocks: dict[str, tuple[float, str]]) -> str | None:
-    """Why an account may not be called at all, by what changed since it was selected."""
+def _unfit(opened: Record, paused: Sequence[str | None]) -> str | None:
+    """Why an account may not be called at all, by what changed since it was selected; ``paused``: reasons of pauses."""
     if not opened["wanted"]:
         return "inactive"
     if not opened["live"]:
         return "token_expired"
     if opened["token_status"] == "invalid":  # noqa: S105
         return "token_invalid"
-    if blocks:
-        return "user_action" if any(reason == "user_action" for _, reason in blocks.values()) else "rate_limited"
+    if paused:
+        return "user_action" if "user_action" in paused else "rate_limited"
     return None
 
 

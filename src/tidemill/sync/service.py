@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
-from tidemill.connectors import Connector, HttpClient
+from tidemill.connectors import Connector, HttpClient, SharedGate
 from tidemill.engine import Backoff, Engine, KeyHeld, Kind
 from tidemill.engine.recurrence import Cron
 from tidemill.errors import InvalidInput
@@ -18,7 +18,6 @@ from tidemill.sync import account, scheduled
 from tidemill.sync.account import AccountSync
 from tidemill.sync.coalesce import Coalescer
 from tidemill.sync.ending import end_steps
-from tidemill.sync.gate import FleetGate
 from tidemill.sync.opening import open_accounts
 from tidemill.sync.runs import RunState, Step, TokenExpired, Triggered
 from tidemill.sync.scheduled import MOST_RESULTS, ScheduledSync, account_args
@@ -43,7 +42,7 @@ class Sync:
         *,
         connector: Connector,
         http: HttpClient,
-        gate: FleetGate,
+        gate: SharedGate,
         vault: Vault,
         settings: Settings,
     ) -> None:

@@ -78,7 +78,7 @@ class Stepper:
         self._errors: dict[int, Exception] = {}
         """By token: what handlers raised. The engine keeps only the text."""
         kinds = [replace(kind, handler=self._watched(kind)) for kind in rooms.engine.registry]
-        self._engine = Engine(rooms.db, Registry(kinds))
+        self._engine = Engine(rooms.db, Registry(kinds), budgets=rooms.engine.budgets.declared)
         self._node = Node(rooms.db, ttl=LEASE_S)
         self._deadlines = Deadlines()
         self.queues = self._engine.registry.queues
@@ -92,6 +92,7 @@ class Stepper:
         await self._engine.names.learn(self._db, [kind.name for kind in registry], self.queues)
         await declare_kinds(self._db, registry)
         await self._engine.declare_limits(self._db)
+        await self._engine.budgets.declare(self._db)
         await self._node.register()
 
     async def close(self) -> None:

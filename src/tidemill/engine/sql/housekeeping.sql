@@ -15,9 +15,13 @@ with nodes as (
     select ctid from tidemill.schedule_fire where fire_at < (select tidemill.now()) - make_interval(days => $1)
     limit $4 for update skip locked))
   returning 1
-), scopes as (
-  delete from tidemill.scope where ctid = any (array(
-    select ctid from tidemill.scope where blocked_until < (select tidemill.now()) - interval '1 day' limit $4 for update skip locked))
+), budgets as (
+  -- Of which nothing is set, paused or slowed any more, and nothing counts: no window is longer than a day.
+  delete from tidemill.budget where ctid = any (array(
+    select ctid from tidemill.budget
+    where set_by is null and greatest(blocked_until, slow_until, '-infinity') < (select tidemill.now()) - interval '1 day'
+      and (leased = '{}' or updated_at < clock_timestamp() - interval '2 days')
+    limit $4 for update skip locked))
   returning 1
 ), batches as (
   delete from tidemill.batch where ctid = any (array(
@@ -48,6 +52,6 @@ with nodes as (
   returning 1
 )
 select (select count(*) from nodes)::int as nodes, (select count(*) from fires)::int as fires,
-  (select count(*) from scopes)::int as scopes, (select count(*) from batches)::int as batches,
+  (select count(*) from budgets)::int as budgets, (select count(*) from batches)::int as batches,
   (select count(*) from dead)::int as dead, (select count(*) from progress)::int as progress,
   (select count(*) from rates)::int as rates, (select count(*) from strays)::int as strays

@@ -1,5 +1,5 @@
 -- Called by: open_accounts, for accounts whose jobs begin: passes the fence, marks each one's first open step as running, and reads
--- what the job needs. Index: primary keys; idx_workspace_threads_tokens_primary; unique (run_id, account, job_type); scope_pkey.
+-- what the job needs. Index: primary keys; idx_workspace_threads_tokens_primary; unique (run_id, account, job_type); budget_pkey.
 -- Fence: as fence_held; a job that has lost its lease gets no row. Parameters, arrays side by side: job, token, node; run, account, the
 -- names of its scopes (app, account), attempt.
 with clock as materialized (
@@ -26,8 +26,11 @@ select h.job, a.workspace_id, a.username, a.threads_user_id, a.token_status, a.d
   w.deleted_at is null and a.is_active as wanted,
   t.id as token_id, t.version as token_version, t.access_token_encrypted as sealed, t.expires_at > clock.now as live,
   s.steps,
-  (select jsonb_object_agg(b.name, jsonb_build_array(extract(epoch from b.blocked_until - clock.now), b.reason))
-   from tidemill.scope b where b.name in (h.app_scope, h.own_scope) and b.blocked_until > clock.now) as blocks
+  (select jsonb_object_agg(b.scope, jsonb_build_array(b.most is not null,
+       case when b.blocked_until > clock.now then extract(epoch from b.blocked_until - clock.now) end, b.reason,
+       case when b.slow_until > clock.now then b.share end,
+       case when b.slow_until > clock.now then extract(epoch from b.slow_until - clock.now) end))
+   from tidemill.budget b where b.scope in (h.app_scope, h.own_scope)) as standings
 from clock cross join held h
 left join steps s on s.job = h.job
 left join public.workspace_threads_accounts a on a.id = h.account

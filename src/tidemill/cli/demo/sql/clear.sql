@@ -4,6 +4,6 @@ with w as (delete from public.workspaces), u as (delete from auth.users where em
   l as (delete from public.system_job_logs), k as (delete from public.system_job_locks),
   r as (delete from tidemill.job_ready), d as (delete from tidemill.job_delayed), e as (delete from tidemill.job_lease),
   h as (delete from tidemill.job_run), x as (delete from tidemill.job_dead), q as (delete from tidemill.unique_key),
-  b as (delete from tidemill.batch), s as (delete from tidemill.scope), f as (delete from tidemill.schedule_fire),
+  b as (delete from tidemill.batch), s as (delete from tidemill.budget), f as (delete from tidemill.schedule_fire),
   c as (delete from tidemill.schedule), n as (delete from tidemill.node)
 select 1
