@@ -213,6 +213,7 @@ async def questions(conn: Connection, rows: int) -> dict[str, Asked]:
         "intern": Asked((["mail"], ["default"]), 2),
         "kind_pause": Asked(("mail", "ops"), 1),
         "kind_resume": Asked(("mail",), 1),
+        "leases_gone": Asked((ids, tokens, 1), many),
         "lock_acquire": Asked(("x", "me", timedelta(seconds=9), None), 1),
         "lock_release": Asked(("x", "me"), 1),
         "look_attempts": Asked((3 * rows + 5, 20), 2),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -104,6 +104,15 @@ async def test_an_empty_batch_closes_when_it_is_sealed(db: Database) -> None:
             await seal_batch(conn, batch)
         await quiet(db)
     assert fleet.closed[0][1] == BatchSummary(0, 0, {}, "drained")
+
+
+async def test_the_closing_job_of_a_tenants_batch_waits_in_the_tenants_lane(db: Database) -> None:
+    engine, tenant = Engine(db, Registry(Fleet().kinds)), uuid4()
+    async with db.transaction() as conn:
+        batch = await engine.open_batch(conn, on_close="close", args={}, tenant=tenant)
+        await seal_batch(conn, batch)
+    lane = "select lane = tidemill.lane_of($1) and tenant = $1 from tidemill.job_ready"
+    assert await db.fetchval(lane, tenant)
 
 
 @pytest.mark.parametrize("sealed", [True, False])

@@ -103,6 +103,67 @@ async def test_jobs_of_a_dead_process_go_back_without_spending_an_attempt(db: Da
     assert [h[2] for h in await history(db)] == ["crashed"]
 
 
+FORGET = """
+with lease as (delete from tidemill.job_lease returning *)
+insert into tidemill.job_ready (id, queue, lane, rank, kind, max_attempts, enqueued_at, args)
+select id, queue, lane, rank, kind, max_attempts, enqueued_at, args from lease
+"""
+
+
+async def test_a_claim_that_a_crash_made_the_server_forget_is_made_again_and_its_first_handler_stopped(
+    db: Database,
+) -> None:
+    started, stopped = asyncio.Event(), asyncio.Event()
+    runs: list[str] = []
+
+    async def handler(ctx: Context, args: dict[str, Any]) -> None:
+        runs.append("begun")
+        if len(runs) == 1:
+            started.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                stopped.set()
+        async with ctx.transaction() as conn:
+            await conn.execute("insert into effect values (1)")
+
+    await db.execute("create table effect (n int)")
+    async with working(db, Kind("work", handler)) as (engine, _):
+        await engine.enqueue("work")
+        await started.wait()
+        await db.execute(FORGET)
+        await db.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and application_name = 'tidemill heartbeat'"
+        )
+        await asyncio.wait_for(stopped.wait(), 60)
+        await quiet(db)
+    assert runs == ["begun", "begun"]
+    assert await db.fetchval("select count(*) from effect") == 1
+
+
+async def test_tokens_are_drawn_at_random_so_that_a_crash_cannot_give_one_twice(db: Database) -> None:
+    engine, first = await claimed(db)
+    await engine.enqueue("work", {"n": 2})
+    second = await claim(engine)
+    assert len({first.token, second.token}) == 2
+    assert min(first.token, second.token) > 1_000_000  # no sequence
+
+
+async def test_after_the_clock_was_set_back_the_dead_do_not_outlive_their_time(db: Database) -> None:
+    engine, job = await claimed(db)
+    await db.execute(
+        "update tidemill.node set expires_at = clock_timestamp() + interval '1 day' where id = $1", job.node
+    )
+    alive = await by_hand.new_node(db, ttl=90.0)
+    await alive.beat()
+    alive.close()
+    left = "select extract(epoch from expires_at - clock_timestamp()) from tidemill.node where id = $1"
+    assert 0 < await db.fetchval(left, job.node) <= 60
+    assert 60 < await db.fetchval(left, alive.id) <= 90
+    assert await rescue_orphans(engine, db) == 0
+
+
 async def test_a_job_that_keeps_taking_its_process_down_is_dead_and_its_owner_is_told(db: Database) -> None:
     told: list[Orphan] = []
 

@@ -26,7 +26,7 @@ OF_WORKERS = (
         "hold_limits",
         "open_lanes",
     ),
-    *("upkeep", "orphans", "batch_overdue", "batch_seize", "batch_force_close", "batch_abandon"),
+    *("upkeep", "orphans", "leases_gone", "batch_overdue", "batch_seize", "batch_force_close", "batch_abandon"),
 )
 """What goes over a worker's own connections."""
 EXPLAIN = "explain (analyze, buffers, timing off, format json)"

@@ -22,6 +22,7 @@ from tidemill.engine.measures import Measures
 from tidemill.engine.node import Beat, Node
 from tidemill.engine.rescue import end_overdue_batch, rescue_orphans
 from tidemill.engine.runner import run_job
+from tidemill.engine.statements import SQL
 from tidemill.errors import DatabaseUnavailable
 from tidemill.postgres import Database
 
@@ -99,7 +100,10 @@ class Worker:
         self._wakes: dict[str, asyncio.Event] = {queue: asyncio.Event() for queue in self._queues}
         self._beat = Beat()
         """The newest one, for the upkeep."""
+        self._shaken = False
+        """Whether the database was away since it was last asked which leases it knows of."""
         self._beaten = asyncio.Event()
+        self._due = asyncio.Event()
         self._stopping = asyncio.Event()
         self.started = asyncio.Event()
         self.lost = 0
@@ -139,6 +143,7 @@ class Worker:
         loops = [
             asyncio.create_task(self._keep_alive(), name="heartbeat"),
             asyncio.create_task(self._upkeep(), name="upkeep"),
+            *([asyncio.create_task(self._fire(self._schedules), name="schedules")] if self._schedules else []),
             asyncio.create_task(self._watch(), name="watchdog"),
             asyncio.create_task(keep_house_always(self._control, self._retention), name="housekeeping"),
             *(asyncio.create_task(self._claim_loop(queue), name=f"claim {queue}") for queue in self._queues),
@@ -289,9 +294,13 @@ class Worker:
                     self._wake(str(queue))
                 self._beat = beat
                 self._beaten.set()
-                if beat.next_fire_s is not None and beat.next_fire_s > 0 and self._schedules is not None:
-                    pause = min(pause, beat.next_fire_s)
+                if beat.next_fire_s is not None and self._schedules is not None:
+                    if beat.next_fire_s <= 0:
+                        self._due.set()
+                    else:
+                        pause = min(pause, beat.next_fire_s)
             except DatabaseUnavailable as e:
+                self._shaken = True
                 _log.warning("heartbeat_waits_for_database", error=str(e), safe_s=round(self.node.safe_s, 2))
                 pause = interval / 6  # there is no time to lose
             await asyncio.sleep(pause)
@@ -305,6 +314,16 @@ class Worker:
             except DatabaseUnavailable as e:
                 _log.warning("upkeep_waits_for_database", error=str(e))
 
+    async def _fire(self, schedules: DueSource) -> None:
+        """Tick when something is due. It may take seconds, for which the upkeep does not wait."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            try:
+                await schedules.tick()
+            except DatabaseUnavailable as e:
+                _log.warning("schedules_wait_for_database", error=str(e))
+
     async def _look_after(self, beat: Beat) -> None:
         if beat.orphans:
             await rescue_orphans(self._engine, self._control)
@@ -312,8 +331,8 @@ class Worker:
             await end_overdue_batch(self._engine, self._control, self.node.id)
         if beat.cancels:
             await self._stop_cancelled()
-        if beat.next_fire_s is not None and beat.next_fire_s <= 0 and self._schedules is not None:
-            await self._schedules.tick()
+        if self._shaken:
+            await self._stop_forgotten()
 
     def _scale(self, per_process: Mapping[str, int]) -> None:
         ids = {str(self._engine.names.queue(queue)): queue for queue in self._queues} if per_process else {}
@@ -326,6 +345,17 @@ class Worker:
             if stop is not None and stop.job == job.id and task not in self._asked:
                 self._asked[task] = stop.reason
                 task.cancel()
+
+    async def _stop_forgotten(self) -> None:
+        """Stop what runs under a claim that a crash of the server made it forget: the job waits again."""
+        running = {(job.id, job.token): task for task, (_, job) in self._tasks.items()}
+        ids, tokens = [job for job, _ in running], [token for _, token in running]
+        for gone in await self._control.fetch(SQL.leases_gone, ids, tokens, self.node.id):
+            task = running[gone["id"], gone["token"]]
+            if not task.done():
+                _log.warning("claim_forgotten", job=gone["id"], note="its handler is stopped; it runs again")
+                task.cancel()
+        self._shaken = False
 
     async def _watch(self) -> None:
         """Stop handlers before the database would give their jobs to somebody else."""

@@ -3,7 +3,7 @@
 -- Fence: every member gets a new token and this node as holder, so whoever ran it commits nothing more.
 -- Parameters: batch, node, limit.
 with token as materialized (
-  select nextval('tidemill.lease_token') as token
+  select tidemill.new_token() as token
 ), ready as (
   delete from tidemill.job_ready where ctid = any (array(
     select ctid from tidemill.job_ready where batch = $1 limit $3 for update))

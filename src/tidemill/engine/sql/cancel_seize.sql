@@ -4,7 +4,7 @@
 -- are nobody's (node 0) and are gone at the commit. A batch at its deadline locks the other way round: 40P01, retried.
 -- Parameters: jobs (null = by the rest), kind, queue, tenant, enqueued since, and until (each null = any), limit (of each table).
 with token as materialized (
-  select nextval('tidemill.lease_token') as token
+  select tidemill.new_token() as token
 ), ready as (
   delete from tidemill.job_ready where ctid = any (array(
     select ctid from tidemill.job_ready

@@ -3,7 +3,9 @@
 -- stopped, and each gives a share as large as its weight. Nothing is kept for it, so an enqueuer's open transaction holds up nobody.
 -- Jobs under a limit, or of a paused kind, are moved aside into lanes below zero (see claim_limited), which this never scans.
 -- Index: job_ready_claim (queue, lane, rank, id), one probe a lane, then a plain forward scan that stops at the lane's share.
--- Fence: draws one token for the statement; (id, token, node) guards all that follows. Parameters: queue, node, most jobs, most lanes,
+-- Fence: draws one token for the statement; (id, token, node) guards all that follows.
+-- Its commit does not wait for the disk: what a crash of the server makes it forget waits again, and who holds a forgotten lease is
+-- refused. Whatever is written for a job has its claim on disk before. Parameters: queue, node, most jobs, most lanes,
 -- the lane after which to begin (-1: at the first), what the first lane is owed of its weight (0: all of it), whether to tell
 -- how long each job waited.
 -- Answers a row a job. lane_after and owed say where to go on; more, that a lane had at least its share or that there may be lanes
@@ -70,7 +72,7 @@ with recursive ahead (lane, n) as (
     (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace,
      ready_at, token, node, claimed_at)
   select id, queue, lane, rank, kind, priority, attempt + 1, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace,
-    ready_at, (select nextval('tidemill.lease_token')), $2, clock_timestamp()
+    ready_at, (select tidemill.new_token()), $2, clock_timestamp()
   from gone g
   where (select count(*) from bounds) = 0 or not exists (
     select from bounds b where (b.kind is null or b.kind = g.kind) and (b.tenant is null or b.tenant = g.tenant)
@@ -79,7 +81,7 @@ with recursive ahead (lane, n) as (
     case when $7::bool then extract(epoch from claimed_at - coalesce(ready_at, enqueued_at))::float8 end as waited_s
 )
 select held.*, scanned.lane_after, scanned.owed, scanned.more, scanned.limited
-from held right join (
+from held right join (select set_config('synchronous_commit', 'off', true)) unhurried on true right join (
   select
     coalesce((select case when owed > 0 then lane - 1 else lane end from last), -1) as lane_after,
     coalesce((select owed from last), 0) as owed,

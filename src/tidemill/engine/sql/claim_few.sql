@@ -2,7 +2,7 @@
 -- longer than that job. What there is in the first lanes is taken, $3 jobs at most; whoever gets as many goes on with claim.
 -- Nothing is taken (closer) where a limit, a paused kind or jobs set aside ask for a closer look: by claim.
 -- Index: job_ready_claim (queue, lane, rank, id), read forward from its first lane.
--- Fence: as in claim. Parameters: queue, node, most jobs, whether to tell how long each job waited.
+-- Fence, and its commit: as in claim. Parameters: queue, node, most jobs, whether to tell how long each job waited.
 with closer as materialized (
   select exists (select from tidemill.job_limit where queue is null or queue = $1)
     or exists (select from tidemill.kind where paused_at is not null)
@@ -25,9 +25,10 @@ with closer as materialized (
     (id, queue, lane, rank, kind, priority, attempt, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace,
      ready_at, token, node, claimed_at)
   select id, queue, lane, rank, kind, priority, attempt + 1, crashes, max_attempts, tenant, batch, key, enqueued_at, args, trace,
-    ready_at, (select nextval('tidemill.lease_token')), $2, clock_timestamp()
+    ready_at, (select tidemill.new_token()), $2, clock_timestamp()
   from gone
   returning id, token, node, kind, attempt, crashes, max_attempts, tenant, batch, args, rank, trace, ctid as place, lane,
     case when $4::bool then extract(epoch from claimed_at - coalesce(ready_at, enqueued_at))::float8 end as waited_s
 )
-select held.*, closer.closer from closer left join held on true
+select held.*, closer.closer
+from closer cross join (select set_config('synchronous_commit', 'off', true)) unhurried left join held on true

@@ -5,6 +5,9 @@ with beat as (
   update tidemill.node set expires_at = clock_timestamp() + make_interval(secs => $2)
   where id = $1 and expires_at > clock_timestamp()
   returning id
+), clamped as (
+  -- The clock was set back: nobody's time may last longer than it would from now on, or the leases of the dead did.
+  update tidemill.node set expires_at = clock_timestamp() + ttl where id <> $1 and expires_at > clock_timestamp() + ttl
 ), due as (
   delete from tidemill.job_delayed
   where ctid = any (array(

@@ -26,7 +26,15 @@ comment on column tidemill.kind.id is 'What job rows carry.';
 comment on column tidemill.kind.name is 'The name a handler is registered under.';
 
 create sequence if not exists tidemill.job_id cache 100;
-create sequence if not exists tidemill.lease_token cache 100;
+
+create or replace function tidemill.new_token() returns bigint
+language sql volatile parallel safe as $$
+  select (pg_catalog.random() * 9007199254740991)::bigint
+$$;
+comment on function tidemill.new_token() is
+  'A fence token. At random, since a sequence may give a number again after a crash in which a claim that nobody waited for was forgotten.';
+revoke all on function tidemill.new_token() from public, anon, authenticated;
+grant execute on function tidemill.new_token() to service_role;
 
 create table if not exists tidemill.node (
   id bigint generated always as identity primary key,
@@ -91,7 +99,7 @@ create table if not exists tidemill.job_lease (
 );
 create index if not exists job_lease_batch on tidemill.job_lease (batch) where batch is not null;
 comment on table tidemill.job_lease is 'Claimed jobs. (id, token, node) is the fence of everything written on behalf of a run.';
-comment on column tidemill.job_lease.token is 'Drawn at each claim from tidemill.lease_token; compared for equality only.';
+comment on column tidemill.job_lease.token is 'Drawn at each claim by tidemill.new_token(); compared for equality only.';
 comment on column tidemill.job_lease.node is 'The incarnation that holds the job.';
 comment on column tidemill.job_lease.claimed_at is 'When it was claimed (clock_timestamp).';
 
@@ -241,8 +249,9 @@ create or replace function tidemill.enqueue_closing(
   b_id uuid, b_reason text, b_kind int, b_queue int, b_args jsonb, b_tenant uuid) returns bigint
 language sql set search_path = '' as $$
   with job as (
-    insert into tidemill.job_ready (id, queue, rank, kind, max_attempts, tenant, enqueued_at, args, trace)
-    select nextval('tidemill.job_id'), b_queue, (extract(epoch from at) * 1000)::bigint, b_kind, 100, b_tenant, at,
+    insert into tidemill.job_ready (id, queue, lane, rank, kind, max_attempts, tenant, enqueued_at, args, trace)
+    select nextval('tidemill.job_id'), b_queue, tidemill.lane_of(b_tenant), (extract(epoch from at) * 1000)::bigint, b_kind, 100,
+      b_tenant, at,
       b_args || jsonb_build_object('batch', b_id, 'reason', b_reason), (select trace from tidemill.batch where id = b_id)
     from tidemill.now() as at
     returning id, queue)

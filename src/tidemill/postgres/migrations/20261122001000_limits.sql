@@ -158,7 +158,7 @@ language plpgsql set search_path = '' as $$
 #variable_conflict use_column
 declare
   clock timestamptz;
-  v_token bigint := nextval('tidemill.lease_token');
+  v_token bigint := tidemill.new_token();
   asked bigint[];
   kinds int[];
   tenants uuid[];
