@@ -78,8 +78,8 @@ ATTACKS = {
         json.dumps(claims_of(USER) | {"exp": 0}).encode().replace(b'"exp": 0', b'"exp": 1e999')
     ),
     "exp NaN": _signed_raw(json.dumps(claims_of(USER) | {"exp": float("nan")}).encode()),
-    "nbf in the future": token_of(USER, nbf=NOW + 300),
-    "iat in the future": token_of(USER, iat=NOW + 300),
+    "nbf in the future": token_of(USER, nbf=NOW + 86_400),
+    "iat in the future": token_of(USER, iat=NOW + 86_400),
     "no sub": token_of(USER, sub=None),
     "sub no uuid": token_of(USER, sub="admin"),
     "sub a number": _signed_raw(json.dumps(claims_of(USER) | {"sub": 7}).encode()),
@@ -91,7 +91,7 @@ ATTACKS = {
     "header no object": f"{_part([])}.e30.AAAA",
     "header not base64": "é.e30.AAAA",
     "unknown crit": _signed_raw(json.dumps(claims_of(USER)).encode(), {"alg": "HS256", "crit": ["x"], "x": 1}),
-    "the project's anon key": jwt.encode({"role": "anon", "iss": "supabase", "exp": NOW + 999}, JWT_SECRET),
+    "the project's anon key": jwt.encode({"role": "anon", "iss": "supabase", "exp": NOW + 86_400}, JWT_SECRET),
     "the project's service key": token_of(USER, role="service_role"),
 }
 
