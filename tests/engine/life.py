@@ -20,7 +20,7 @@ from tests.engine.model import Group, Life, Model
 from tidemill.engine import Context, Job, NewJob, close_batch, seal_batch
 from tidemill.engine.cancel import cancel_jobs, cancel_matching, heed_cancels
 from tidemill.engine.dead import discard_dead, retry_dead
-from tidemill.engine.finish import Ending, finish_all, finish_done, is_plain
+from tidemill.engine.finish import End, Ending, finish_all, finish_done, is_plain
 from tidemill.engine.housekeeping import keep_house
 from tidemill.engine.look import JobFilter
 from tidemill.engine.node import Node
@@ -188,7 +188,7 @@ class JobLife(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.of("lease"))
     @rule(pick=picks, outcome=st.sampled_from(OUTCOMES), result=st.booleans())
-    def finish(self, pick: int, outcome: str, result: bool) -> None:
+    def finish(self, pick: int, outcome: End, result: bool) -> None:
         job = self._pick(pick, "lease")
         assert job.lease is not None
         if outcome == "retry" and job.attempt >= MAX_ATTEMPTS:
@@ -198,7 +198,7 @@ class JobLife(RuleBasedStateMachine):
         if job.closes is not None and outcome == "done" and job.lease.node in self.model.alive:
             assert self.run(self._close(job)) == (self.model.batches[job.closes].state == "closing")
             self.model.batches[job.closes].state = "closed"
-        ending = Ending(job.lease, outcome, result={"n": 1} if result else None, delay=0.5 * UNIT_S)  # type: ignore[arg-type]
+        ending = Ending(job.lease, outcome, result={"n": 1} if result else None, delay=0.5 * UNIT_S)
         assert self.run(self._write(ending)) == {job.id}
         self._forget_leases([job])
         self.model.end(job, outcome, delay_s=0.5 * UNIT_S)
@@ -219,7 +219,7 @@ class JobLife(RuleBasedStateMachine):
         pick=picks,
         outcomes=st.lists(st.sampled_from([*OUTCOMES, "retry", "die", "die", "die"]), min_size=1, max_size=3),
     )
-    def work(self, pick: int, outcomes: list[str]) -> None:
+    def work(self, pick: int, outcomes: list[Any]) -> None:
         """A node claims what there is and gets through some of it."""
         for queue in ("default", "money"):
             self.claim(pick, queue, 500)
@@ -242,7 +242,7 @@ class JobLife(RuleBasedStateMachine):
 
     @precondition(lambda self: self.former or self.model.of("lease"))
     @rule(pick=picks, outcome=st.sampled_from(OUTCOMES), forged=st.sampled_from(["token", "node", "over"]))
-    def finish_what_is_not_ours(self, pick: int, outcome: str, forged: str) -> None:
+    def finish_what_is_not_ours(self, pick: int, outcome: End, forged: str) -> None:
         leases = [j.lease for j in self.model.of("lease") if j.lease]
         if forged == "over" or not leases:
             leases, forged = self.former, "over"
@@ -253,7 +253,7 @@ class JobLife(RuleBasedStateMachine):
             lease = replace(lease, token=lease.token - 1)
         elif forged == "node":
             lease = replace(lease, node=lease.node + 1)
-        assert self.run(self._write(Ending(lease, outcome))) == set()  # type: ignore[arg-type]
+        assert self.run(self._write(Ending(lease, outcome))) == set()
         with pytest.raises(LeaseLost):
             self.run(self._fenced(lease))
 

@@ -13,7 +13,7 @@ from tests.engine.by_hand import claim, engine_of, idle_kind, let_die, new_node
 from tidemill.engine import Context, Engine, Job, NewJob, seal_batch
 from tidemill.engine.cancel import cancel_jobs, heed_cancels
 from tidemill.engine.dead import discard_dead, retry_dead
-from tidemill.engine.finish import Ending, finish_all, finish_done
+from tidemill.engine.finish import End, Ending, finish_all, finish_done
 from tidemill.engine.housekeeping import KEPT_DAYS
 from tidemill.engine.node import MOST_PROMOTED, Node
 from tidemill.engine.rescue import end_overdue_batch, rescue_orphans
@@ -150,9 +150,9 @@ async def finish_plain(s: Scene, conn: Connection) -> object:
     return await finish_done(cast(Database, conn), [Ending(s.leases[s.plain], "done")])
 
 
-def finish(outcome: str, *jobs: str) -> Act:
+def finish(outcome: End, *jobs: str) -> Act:
     async def act(s: Scene, db: Database) -> object:
-        endings = [Ending(s.leases[getattr(s, job)], outcome) for job in jobs]  # type: ignore[arg-type]
+        endings = [Ending(s.leases[getattr(s, job)], outcome) for job in jobs]
         return await finish_all(db, s.engine.registry, endings)
 
     return act

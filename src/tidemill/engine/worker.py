@@ -348,14 +348,19 @@ class Worker:
 
     async def _stop_forgotten(self) -> None:
         """Stop what runs under a claim that a crash of the server made it forget: the job waits again."""
+        self._shaken = False  # before it asks: what happens meanwhile counts anew
         running = {(job.id, job.token): task for task, (_, job) in self._tasks.items()}
         ids, tokens = [job for job, _ in running], [token for _, token in running]
-        for gone in await self._control.fetch(SQL.leases_gone, ids, tokens, self.node.id):
+        try:
+            forgotten = await self._control.fetch(SQL.leases_gone, ids, tokens, self.node.id)
+        except BaseException:
+            self._shaken = True
+            raise
+        for gone in forgotten:
             task = running[gone["id"], gone["token"]]
             if not task.done():
                 _log.warning("claim_forgotten", job=gone["id"], note="its handler is stopped; it runs again")
                 task.cancel()
-        self._shaken = False
 
     async def _watch(self) -> None:
         """Stop handlers before the database would give their jobs to somebody else."""

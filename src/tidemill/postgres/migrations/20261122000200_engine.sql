@@ -28,7 +28,7 @@ comment on column tidemill.kind.name is 'The name a handler is registered under.
 create sequence if not exists tidemill.job_id cache 100;
 
 create or replace function tidemill.new_token() returns bigint
-language sql volatile parallel safe as $$
+language sql volatile as $$
   select (pg_catalog.random() * 9007199254740991)::bigint
 $$;
 comment on function tidemill.new_token() is
