@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import structlog
 
+from tidemill.engine.callers import EnqueueBlocked
 from tidemill.engine.cancel import heed_cancels
 from tidemill.engine.claims import Claims
 from tidemill.engine.deadlines import Deadlines
@@ -329,8 +330,8 @@ class Worker:
             self._due.clear()
             try:
                 await schedules.tick()
-            except DatabaseUnavailable as e:
-                _log.warning("schedules_wait_for_database", error=str(e))
+            except (DatabaseUnavailable, EnqueueBlocked) as e:
+                _log.warning("schedules_wait", error=str(e))
 
     async def _look_after(self, beat: Beat) -> None:
         if beat.orphans:
