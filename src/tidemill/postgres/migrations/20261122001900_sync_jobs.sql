@@ -2,6 +2,9 @@
 --
 -- Who writes what: a company's admins the definitions, the engine the rest; column grants say so. company_id stands on every row, in
 -- every key between these tables, and first in the indexes that row security needs.
+--
+-- JSON that a tenant writes is bounded in size, depth (32) and magnitude of numbers (1e308): what a parser refuses must not reach
+-- the tick, which reads the rows of all tenants.
 
 select tidemill.claim_tables('20261122001900', 'integration_connectors', 'connector_credentials', 'sync_jobs', 'sync_run_logs',
     'synced_records', 'connector_state', 'sync_notifications');
@@ -15,7 +18,9 @@ create table if not exists public.integration_connectors (
     connector_type varchar(30) not null default 'api',
     status         varchar(20) not null default 'active' check (status in ('active', 'inactive')),
     config         jsonb not null default '{}'::jsonb
-        check (jsonb_typeof(config) = 'object' and octet_length(config::text) <= 65536),
+        check (jsonb_typeof(config) = 'object' and octet_length(config::text) <= 65536)
+        check (not jsonb_path_exists(config, '$.**{33}')
+            and not jsonb_path_exists(config, '$.** ? (@.type() == "number" && (@ > 1e308 || @ < -1e308))')),
     last_synced_at timestamptz,
     created_at     timestamptz not null default current_timestamp,
     updated_at     timestamptz not null default current_timestamp,
@@ -48,7 +53,8 @@ create table if not exists public.connector_credentials (
     secret_ciphertext bytea not null,
     checksum          varchar(128) not null,
     rotated_at        timestamptz not null default current_timestamp,
-    rotated_by        uuid references auth.users (id) on delete set null,
+    rotated_by        uuid,
+    unique (company_id, id),
     unique (connector_id, version),
     foreign key (company_id, connector_id) references public.integration_connectors (company_id, id) on delete cascade
 );
@@ -60,9 +66,8 @@ comment on column public.connector_credentials.version is '版本: 1, 2, …';
 comment on column public.connector_credentials.secret_ciphertext is '密文: a blob of the vault over a JSON object of secrets; nobody but the engine reads it.';
 comment on column public.connector_credentials.checksum is '校验和: SHA-256 of the ciphertext, hexadecimal.';
 comment on column public.connector_credentials.rotated_at is '轮换时间';
-comment on column public.connector_credentials.rotated_by is '轮换人';
+comment on column public.connector_credentials.rotated_by is '轮换人: the "sub" of a user''s token; users may be kept elsewhere, so it points nowhere.';
 create index if not exists idx_connector_credentials_company_id on public.connector_credentials (company_id, connector_id, version desc);
-create index if not exists idx_connector_credentials_rotated_by on public.connector_credentials (rotated_by) where rotated_by is not null;
 
 create or replace function tidemill.touch_connector() returns trigger
 language plpgsql
@@ -82,6 +87,30 @@ revoke all on function tidemill.touch_connector() from public;
 create or replace trigger touch_connector before update on public.integration_connectors
     for each row execute function tidemill.touch_connector();
 
+create or replace function tidemill.keep_connector() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+declare
+    jobs bigint := (
+        select count(*) from public.sync_jobs as j where j.company_id = old.company_id and j.connector_id = old.id
+    );
+begin
+    if jobs > 0 then
+        raise exception 'connector %: % sync job(s) use it', coalesce(quote_literal(old.name), old.id::text), jobs
+            using errcode = 'foreign_key_violation', schema = 'public', table = 'integration_connectors', column = 'id',
+                  hint = 'Set its status to inactive, or delete those jobs first.';
+    end if;
+    return old;
+end
+$$;
+comment on function tidemill.keep_connector() is
+    'Trigger: says in words what the foreign key of sync_jobs would refuse. The key stands behind it, so that no race gets through.';
+revoke all on function tidemill.keep_connector() from public;
+-- A company that goes takes its connectors with it: those deletes come from a trigger, and pass.
+create or replace trigger keep_connector before delete on public.integration_connectors
+    for each row when (pg_trigger_depth() = 0) execute function tidemill.keep_connector();
+
 
 -- Sync jobs -----------------------------------------------------------------------------------------------------------
 
@@ -90,8 +119,14 @@ create table if not exists public.sync_jobs (
     company_id      uuid not null references public.companies (id) on delete cascade,
     connector_id    uuid not null references public.integration_connectors (id),
     job_type        varchar(30) not null check (job_type ~ '^[a-z][a-z0-9_.-]*$'),
-    payload         jsonb not null default '{}'::jsonb check (octet_length(payload::text) <= 65536),
-    schedule        jsonb not null default '{}'::jsonb check (octet_length(schedule::text) <= 8192),
+    payload         jsonb not null default '{}'::jsonb
+        check (octet_length(payload::text) <= 65536)
+        check (not jsonb_path_exists(payload, '$.**{33}')
+            and not jsonb_path_exists(payload, '$.** ? (@.type() == "number" && (@ > 1e308 || @ < -1e308))')),
+    schedule        jsonb not null default '{}'::jsonb
+        check (octet_length(schedule::text) <= 8192)
+        check (not jsonb_path_exists(schedule, '$.**{33}')
+            and not jsonb_path_exists(schedule, '$.** ? (@.type() == "number" && (@ > 1e308 || @ < -1e308))')),
     status          varchar(20) not null default 'idle'
         check (status in ('idle', 'queued', 'running', 'paused', 'disabled', 'error')),
     priority        integer not null default 0 check (priority between -1000 and 1000),
@@ -106,7 +141,7 @@ create table if not exists public.sync_jobs (
     disabled_reason text,
     last_error      text,
     failures        integer not null default 0 check (failures >= 0),
-    last_run_status varchar(20),
+    last_run_status varchar(20) check (last_run_status in ('completed', 'partial', 'failed', 'skipped')),
     run_state       varchar(20) not null default 'idle' check (run_state in ('idle', 'queued', 'running')),
     planned_version integer,
     plan_error      text,
@@ -138,7 +173,8 @@ comment on column public.sync_jobs.run_state is 'idle, queued or running: whatev
 comment on column public.sync_jobs.planned_version is 'The version that was planned last; one that differs is planned at the next tick.';
 comment on column public.sync_jobs.plan_error is 'Why it cannot be planned, in words for whoever wrote it; NULL once it is mended.';
 create index if not exists idx_sync_jobs_company_id on public.sync_jobs (company_id);
-create index if not exists idx_sync_jobs_connector on public.sync_jobs (company_id, connector_id);
+-- Not led by the company: the seed's foreign key looks for jobs by the connector alone.
+create index if not exists idx_sync_jobs_connector on public.sync_jobs (connector_id);
 create index if not exists idx_sync_jobs_company_next on public.sync_jobs (company_id, next_run_at);
 create unique index if not exists idx_sync_jobs_name on public.sync_jobs (company_id, name) where name is not null;
 -- What the tick reads, and nothing of what sleeps.
@@ -194,7 +230,12 @@ language plpgsql security definer
 set search_path = ''
 as $$
 begin
-    update public.sync_jobs set planned_version = null where company_id = new.id and planned_version is not null;
+    with named_no_zone as (
+        select j.id from public.sync_jobs as j
+        where j.company_id = new.id and j.planned_version is not null and not j.schedule ? 'timezone'
+        order by j.id for no key update
+    )
+    update public.sync_jobs as j set planned_version = null from named_no_zone as n where j.id = n.id;
     perform pg_notify('tidemill_due', 'sync_jobs');
     return null;
 end
@@ -224,13 +265,14 @@ create table if not exists public.sync_run_logs (
     payload         jsonb not null default '{}'::jsonb,
     trigger         varchar(20) not null,
     requested_by    uuid,
-    request_key     text,
+    request_key     text check (length(request_key) between 1 and 200),
     fire_at         timestamptz,
     attempt         integer not null default 0 check (attempt >= 0),
     reason          varchar(100),
     engine_job      bigint,
     constraint sync_run_logs_closed_has_end check ((status in ('pending', 'running')) = (finished_at is null)),
     constraint sync_run_logs_skipped_has_reason check (status <> 'skipped' or reason is not null),
+    unique (company_id, id),
     foreign key (company_id, job_id) references public.sync_jobs (company_id, id) on delete cascade
 );
 comment on table public.sync_run_logs is '任务运行日志: one row per run of a sync job; the company''s members read it.';
@@ -263,13 +305,18 @@ create index if not exists sync_run_logs_running on public.sync_run_logs (connec
 create index if not exists sync_run_logs_asked on public.sync_run_logs (started_at) where status = 'pending' and engine_job is null;
 create index if not exists sync_run_logs_started on public.sync_run_logs (started_at);
 
+-- For each row, since runs are asked for one by one; those that a tick writes for fires of schedules wake nobody.
 create or replace trigger wake after insert on public.sync_run_logs
-    for each row when (new.engine_job is null and new.status = 'pending') execute function tidemill.wake_due('sync_jobs');
+    for each row when (new.engine_job is null and new.status = 'pending' and new.fire_at is null)
+    execute function tidemill.wake_due('sync_jobs');
 
 create or replace function tidemill.settle_sync_jobs(jobs uuid[]) returns void
 language sql volatile
 set search_path = ''
 as $$
+    -- Two runs of one job that end side by side would each see the other one open. So whoever settles waits for the job's row
+    -- first, and the statement after that has a snapshot of its own. In order, so that two that settle many never meet crosswise.
+    select from public.sync_jobs as j where j.id = any ($1) order by j.id for no key update;
     -- Derived from the open runs, so that it cannot drift from them.
     update public.sync_jobs as j set run_state = s.state
     from (
@@ -277,7 +324,7 @@ as $$
             when exists (select from public.sync_run_logs as r where r.job_id = a.id and r.status = 'running') then 'running'
             when exists (select from public.sync_run_logs as r where r.job_id = a.id and r.status = 'pending') then 'queued'
             else 'idle' end as state
-        from (select unnest(jobs) as id order by 1) as a
+        from (select distinct unnest($1) as id) as a
     ) as s
     where j.id = s.id and j.run_state is distinct from s.state
 $$;
@@ -387,65 +434,81 @@ language plpgsql volatile security definer
 set search_path = ''
 as $$
 #variable_conflict use_column
--- As definer it is above row security, so it checks by itself: an admin of the job's company, or a server's role.
+-- As definer it is above row security, so it checks by itself: an admin of the job's company, or a server, which is whoever has
+-- the rights of service_role or of this function's owner. A login that only was granted `authenticated` is a tenant like any other.
 declare
-    server  boolean := session_user not in ('anon', 'authenticated') and current_setting('role') not in ('anon', 'authenticated');
-    found   public.sync_jobs;
-    run     uuid;
-    already boolean := false;
+    caller name := case current_setting('role') when 'none' then session_user else current_setting('role') end;
+    server boolean := pg_has_role(caller, 'service_role', 'USAGE') or pg_has_role(caller, current_user, 'USAGE');
+    found  public.sync_jobs;
+    run    uuid;
+    before boolean := false;
 begin
-    select j.* into found from public.sync_jobs as j where j.id = $1 for update;
-    if found.id is null or not (server or found.company_id is not distinct from (select public.current_company_id())) then
-        raise exception 'job: there is no such sync job' using errcode = 'TM004', column = 'job';
+    if $2 is null or $2 not in ('run', 'pause', 'resume', 'cancel') then
+        perform tidemill.refuse('action', format('%L is none of run, pause, resume, cancel', left($2, 50)));
+    end if;
+    if length($3) not between 1 and 200 then
+        perform tidemill.refuse('request_key', format('needs 1 to 200 characters, has %s', length($3)));
     end if;
     if not (server or (select public.has_role('Vibot.admin'))) then
-        raise exception 'only an admin of the company may %', coalesce($2, 'do that') using errcode = 'insufficient_privilege';
+        raise exception 'only an admin of the company may % a sync job', $2 using errcode = 'insufficient_privilege';
+    end if;
+    -- What is another company's is not found, and is not locked either.
+    select j.* into found from public.sync_jobs as j
+    where j.id = $1 and (server or j.company_id = (select public.current_company_id()))
+    for no key update;
+    if found.id is null then
+        raise exception 'job: there is no such sync job' using errcode = 'TM004', column = 'job';
     end if;
     case $2
     when 'run' then
-        if found.disabled_reason is not null then
+        -- A request that was made before is answered as it was then, whatever has become of the job.
+        select r.id into run from public.sync_run_logs as r where r.job_id = $1 and r.request_key = $3;
+        if run is null and found.disabled_reason is not null then
             perform tidemill.refuse('action', 'the job is disabled; resume it first');
         end if;
-        select r.id into run from public.sync_run_logs as r where r.job_id = $1 and r.request_key = $3;
         if run is null then
             select r.id into run from public.sync_run_logs as r
-            where r.job_id = $1 and r.status in ('pending', 'running') order by r.started_at desc limit 1;
+            where r.job_id = $1 and r.status in ('pending', 'running') order by r.started_at desc, r.id desc limit 1;
         end if;
-        already := run is not null;
-        if not already then
-            insert into public.sync_run_logs (company_id, job_id, connector_id, job_type, payload, trigger, requested_by, request_key)
-            values (found.company_id, found.id, found.connector_id, found.job_type, found.payload,
+        before := run is not null;
+        if not before then
+            insert into public.sync_run_logs
+                (company_id, job_id, connector_id, job_type, payload, started_at, trigger, requested_by, request_key)
+            values (found.company_id, found.id, found.connector_id, found.job_type, found.payload, tidemill.now(),
                     case when server then 'operator' else 'manual' end, (select auth.uid()), $3)
             returning id into run;
             perform tidemill.settle_sync_jobs(array[$1]);
         end if;
     when 'pause' then
-        already := found.paused_at is not null;
-        update public.sync_jobs set paused_at = now() where id = $1 and paused_at is null;
+        before := found.paused_at is not null;
+        update public.sync_jobs set paused_at = tidemill.now() where id = $1 and paused_at is null;
     when 'resume' then
-        already := found.paused_at is null and found.disabled_reason is null;
+        before := found.paused_at is null and found.disabled_reason is null;
         -- What was switched off begins anew; what was paused takes up its schedule, with what it missed by its own rule.
         update public.sync_jobs
         set paused_at = null, disabled_reason = null, failures = 0,
             next_run_at = case when disabled_reason is null then next_run_at end,
             planned_version = case when disabled_reason is null then planned_version end
-        where id = $1;
+        where id = $1 and (paused_at is not null or disabled_reason is not null or failures > 0);
     when 'cancel' then
+        before := not exists (
+            select from public.sync_run_logs as r where r.job_id = $1 and r.status in ('pending', 'running')
+        );
+        -- In this order: a run that a tick takes up meanwhile has its engine's job by the second statement.
+        update public.sync_run_logs set status = 'skipped', reason = 'cancelled', finished_at = tidemill.now()
+        where job_id = $1 and status = 'pending' and engine_job is null;
         insert into tidemill.job_cancel (job, asked_by)
         select r.engine_job, coalesce((select auth.uid())::text, 'operator') from public.sync_run_logs as r
         where r.job_id = $1 and r.status in ('pending', 'running') and r.engine_job is not null
+        order by r.engine_job
         on conflict do nothing;
-        update public.sync_run_logs set status = 'skipped', reason = 'cancelled', finished_at = now()
-        where job_id = $1 and status = 'pending' and engine_job is null;
         perform tidemill.settle_sync_jobs(array[$1]);
-    else
-        perform tidemill.refuse('action', format('%L is none of run, pause, resume, cancel', left($2, 50)));
     end case;
-    return query select j.status, run, already from public.sync_jobs as j where j.id = $1;
+    return query select j.status, run, before from public.sync_jobs as j where j.id = $1;
 end
 $$;
 comment on function public.sync_job_control(uuid, text, text) is
-    'run, pause, resume or cancel a sync job, for admins of its company and for servers. run answers the run; one that is open already, or was asked for with the same key, is answered as it is.';
+    'run, pause, resume or cancel a sync job, for admins of its company and for servers. run answers the run; one that is open already, or was asked for with the same key, is answered as it is. already: there was nothing to do.';
 revoke all on function public.sync_job_control(uuid, text, text) from public, anon, authenticated, service_role;
 grant execute on function public.sync_job_control(uuid, text, text) to authenticated, service_role;
 
