@@ -69,7 +69,9 @@ async def test_policies_call_functions_once_per_query(conn: Connection) -> None:
     """A bare call is evaluated for every row of a sequential scan: 25 times slower over a million rows."""
     bodies = await conn.fetch("""
         select polname, body.text from pg_policy
-        cross join lateral unnest(array[pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)]) as body (text)
+        cross join lateral unnest(
+            array[pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)]
+        ) as body (text)
         where body.text is not null
     """)
     assert len(bodies) > 50
