@@ -1,4 +1,4 @@
-"""Everybody tries everything: an attempt that is not listed as open, here or in rights.py, is refused or finds nothing."""
+"""Everybody tries everything: what is not listed as open, here or in rights.py, is refused or finds nothing."""
 
 from __future__ import annotations
 
