@@ -163,7 +163,7 @@ comment on column public.sync_jobs.last_run_at is '最近运行时间';
 comment on column public.sync_jobs.created_at is '创建时间';
 comment on column public.sync_jobs.updated_at is '更新时间';
 comment on column public.sync_jobs.name is 'What people call it; unique within the company.';
-comment on column public.sync_jobs.version is 'Counts the changes of the definition.';
+comment on column public.sync_jobs.version is 'Counts the changes of the definition, and those of the company''s zone where the schedule names none.';
 comment on column public.sync_jobs.paused_at is 'When it was paused; NULL = it fires.';
 comment on column public.sync_jobs.disabled_reason is 'Why it was switched off after failing again and again; resume by sync_job_control.';
 comment on column public.sync_jobs.last_error is 'How its last run failed, redacted; NULL after a run that did not.';
@@ -230,12 +230,13 @@ language plpgsql security definer
 set search_path = ''
 as $$
 begin
+    -- By the version, which a tick compares that is planning by the old zone just now.
     with named_no_zone as (
         select j.id from public.sync_jobs as j
-        where j.company_id = new.id and j.planned_version is not null and not j.schedule ? 'timezone'
+        where j.company_id = new.id and not j.schedule ? 'timezone'
         order by j.id for no key update
     )
-    update public.sync_jobs as j set planned_version = null from named_no_zone as n where j.id = n.id;
+    update public.sync_jobs as j set version = j.version + 1 from named_no_zone as n where j.id = n.id;
     perform pg_notify('tidemill_due', 'sync_jobs');
     return null;
 end
