@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix lint bench bench-sync bench-engine bench-fairness bench-not-due bench-schedules soak chaos clean
+.PHONY: help demo test test-matrix lint bench bench-sync bench-engine bench-fairness bench-not-due bench-schedules bench-rls soak chaos clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -26,7 +26,7 @@ lint: $(READY) ## style, format, types, floors
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: bench-sync bench-engine bench-fairness bench-not-due bench-schedules ## every benchmark there is but the soak
+bench: bench-sync bench-engine bench-fairness bench-not-due bench-schedules bench-rls ## every benchmark there is but the soak
 
 bench-sync: $(READY) ## measure the sync against a bare HTTP loop and the one-by-one algorithm
 	$(BIN)/python -m benchmarks.sync
@@ -42,6 +42,9 @@ bench-not-due: $(READY) ## claims beside a million delayed and a million ended j
 
 bench-schedules: $(READY) ## measure a tick of 10,000 due schedules against a bare statement that writes the same; QUICK=1
 	$(BIN)/python -m benchmarks.schedules $(if $(filter-out 0,$(QUICK)),--quick)
+
+bench-rls: $(READY) ## what row security costs a tenant among a million sync jobs; QUICK=1 only sees that it runs
+	$(BIN)/python -m benchmarks.rls $(if $(filter-out 0,$(QUICK)),--quick)
 
 soak: $(READY) ## an hour of 500 jobs a second beside a long transaction, with a picture; MINUTES=5 is a short one
 	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),60) $(if $(filter-out 0,$(QUICK)),--quick)

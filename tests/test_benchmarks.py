@@ -45,6 +45,11 @@ def test_what_is_not_due_costs_a_claim_nothing(server_url: str) -> None:
     assert counted(bars, "speed of a drain", "memory of a worker") == [True] * 7
 
 
+def test_row_security_reads_by_the_tenants_index_and_asks_each_policy_function_once(server_url: str) -> None:
+    bars = run("rls", server_url)
+    assert counted(bars, "time of listing all", "time of the first 50", "time of counting") == [True] * 15
+
+
 def test_the_soak_draws_what_it_saw(server_url: str, tmp_path: Path) -> None:
     picture = tmp_path / "soak.svg"
     bars = run("soak", server_url, "--picture", str(picture))

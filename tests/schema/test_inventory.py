@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from tests.schema import rights
 from tests.schema.conftest import Owner
+from tests.schema.rights import Cell
 from tidemill.postgres import Connection, connect
 from tidemill.postgres.migrate import migrations
 
@@ -10,23 +14,18 @@ _TABLES = """
 select c.oid, c.oid::regclass::text as name, c.relispartition, c.relrowsecurity, c.relforcerowsecurity
 from pg_class c where c.relkind in ('r', 'p') and c.relnamespace::regnamespace::text in ('public', 'tidemill')
 """
-_FUNCTIONS = """
-select p.oid, p.oid::regprocedure::text as name, p.pronamespace::regnamespace::text as schema, p.prosecdef, p.proconfig
-from pg_proc p where p.pronamespace::regnamespace::text in ('public', 'tidemill')
+_CELLS = f"""
+select t.name, r.verb, a.name as column
+from ({rights.TABLES}) as t
+cross join unnest(array['select', 'insert', 'update', 'delete', 'truncate', 'references', 'trigger']) as r (verb)
+cross join lateral (
+    select '*' as name where has_table_privilege($1, t.oid, r.verb)
+    union all
+    select u.name from unnest(t.columns) as u (name)
+    where r.verb in ('select', 'insert', 'update', 'references')
+        and not has_table_privilege($1, t.oid, r.verb) and has_column_privilege($1, t.oid, u.name, r.verb)
+) as a
 """
-_WRITING = "insert, update, delete, truncate, references, trigger"
-_COLUMN_WRITING = "insert, update, references"
-
-MEMBERS_READ = {
-    "companies",
-    "profiles",
-    "workspaces",
-    "workspace_members",
-    "workspace_threads_accounts",
-    "workspace_threads_posts",
-    "sync_logs",
-}
-NOBODY_READS = {"workspace_threads_tokens", "system_job_logs", "system_job_locks", "rate_limit_counters"}
 
 
 async def test_every_table_has_row_security_enabled_and_forced(conn: Connection) -> None:
@@ -68,11 +67,18 @@ async def test_no_policy_is_for_public_or_anon(conn: Connection) -> None:
 
 async def test_policies_call_functions_once_per_query(conn: Connection) -> None:
     """A bare call is evaluated for every row of a sequential scan: 25 times slower over a million rows."""
-    for row in await conn.fetch("select polname, pg_get_expr(polqual, polrelid) as using from pg_policy"):
+    bodies = await conn.fetch("""
+        select polname, body.text from pg_policy
+        cross join lateral unnest(
+            array[pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)]
+        ) as body (text)
+        where body.text is not null
+    """)
+    assert len(bodies) > 50
+    for row in bodies:
+        body = row["text"].replace("public.", "")
         for called in ("current_company_id(", "has_role(", "my_workspace_ids(", "is_workspace_", "auth.uid("):
-            assert called not in row["using"] or f"SELECT {called}" in row["using"].replace("public.", ""), row[
-                "polname"
-            ]
+            assert body.count(called) == body.count(f"SELECT {called}"), row["polname"]
 
 
 async def test_every_table_and_column_has_a_comment(conn: Connection) -> None:
@@ -88,63 +94,84 @@ async def test_every_table_and_column_has_a_comment(conn: Connection) -> None:
     assert [f"{r['name']}.{r['attname']}" for r in bare_columns] == []
 
 
-async def test_anon_may_do_nothing_at_all(conn: Connection) -> None:
-    assert await reachable(conn, "anon", "select, " + _WRITING, "select, " + _COLUMN_WRITING) == set()
-    assert not await conn.fetchval("select has_schema_privilege('anon', 'tidemill', 'usage')")
-    callable_ = await conn.fetch(
-        f"select name from ({_FUNCTIONS}) as f where has_function_privilege('anon', oid, 'execute')"
-    )
-    assert [r["name"] for r in callable_] == []
+async def cells(conn: Connection, role: str) -> set[Cell]:
+    """What the role may name, and to do what."""
+    return {(row["name"], row["verb"], row["column"]) for row in await conn.fetch(_CELLS, role)}
 
 
-async def test_tenants_read_what_is_theirs_and_write_nothing(conn: Connection) -> None:
-    assert not await conn.fetchval("select has_schema_privilege('authenticated', 'tidemill', 'usage')")
-    assert await reachable(conn, "authenticated", _WRITING, _COLUMN_WRITING) == set()
-    readable = await reachable(conn, "authenticated", "select", "select")
-    assert readable >= MEMBERS_READ
-    assert not readable & NOBODY_READS
-
-
-async def reachable(conn: Connection, role: str, rights: str, column_rights: str) -> set[str]:
-    """Tables on which, or on any column of which, the role holds any of these rights."""
+async def callable_by(conn: Connection, role: str) -> set[str]:
+    """The functions that the role may call."""
     rows = await conn.fetch(
-        f"select name from ({_TABLES}) as t "
-        "where has_table_privilege($1, oid, $2) or has_any_column_privilege($1, oid, $3)",
-        role,
-        rights,
-        column_rights,
+        f"select name from ({rights.FUNCTIONS}) as f where has_function_privilege($1, oid, 'execute')", role
     )
-    return {r["name"] for r in rows}
+    return {row["name"] for row in rows}
+
+
+async def test_anon_may_do_nothing_at_all(conn: Connection) -> None:
+    assert await cells(conn, "anon") == set()
+    assert await callable_by(conn, "anon") == set()
+    assert not await conn.fetchval("select has_schema_privilege('anon', 'tidemill', 'usage')")
+
+
+async def test_tenants_may_name_the_cells_that_are_listed_and_no_other(conn: Connection) -> None:
+    assert await cells(conn, "authenticated") == rights.open_to_tenants()
+    assert not await conn.fetchval("select has_schema_privilege('authenticated', 'tidemill', 'usage')")
+
+
+async def test_service_role_writes_what_is_public_and_nothing_of_the_engines(conn: Connection) -> None:
+    tables = {row["name"] for row in await conn.fetch(rights.TABLES)}
+    assert await cells(conn, "service_role") == rights.open_to_servers(tables)
+
+
+async def test_every_role_calls_only_the_functions_meant_for_it(conn: Connection) -> None:
+    assert await callable_by(conn, "authenticated") == rights.CALL
+    assert await callable_by(conn, "service_role") == rights.SERVER_CALLS
+
+
+@pytest.mark.parametrize("role", ["anon", "authenticated", "service_role"])
+async def test_no_api_role_owns_makes_or_counts_anything(conn: Connection, role: str) -> None:
+    """A sequence read or moved tells of, or harms, what is not the tenant's."""
+    for schema in ("public", "tidemill"):
+        assert not await conn.fetchval("select has_schema_privilege($1, $2, 'create')", role, schema)
+    owned = "select relname from pg_class where relowner = $1::regrole"
+    assert await conn.fetch(owned, role) == []
+    sequences = await conn.fetch(
+        """
+        select c.oid::regclass::text as name from pg_class as c
+        where c.relnamespace::regnamespace::text in ('public', 'tidemill')
+            and case when relkind = 'S' then has_sequence_privilege($1, c.oid, 'usage, select, update') end
+    """,
+        role,
+    )
+    assert [row["name"] for row in sequences] == []
+
+
+async def test_views_read_with_the_rights_of_whoever_asks(conn: Connection) -> None:
+    loose = await conn.fetch("""
+        select oid::regclass::text as name from pg_class
+        where relkind = 'v' and relnamespace = 'public'::regnamespace
+            and not coalesce(reloptions, '{}') @> '{security_invoker=true}'
+    """)
+    assert [row["name"] for row in loose] == []
 
 
 async def test_definer_functions_pin_their_search_path_and_are_not_for_the_public(conn: Connection) -> None:
-    for row in await conn.fetch(
-        f"select *, has_function_privilege('anon', oid, 'execute') as open from ({_FUNCTIONS}) as f where prosecdef"
-    ):
+    definers = await conn.fetch(
+        f"select *, has_function_privilege('anon', oid, 'execute') as open from ({rights.FUNCTIONS}) as f "
+        "where prosecdef"
+    )
+    assert len(definers) > 10
+    for row in definers:
         assert any(setting.startswith("search_path=") for setting in row["proconfig"] or ()), row["name"]
         assert not row["open"], row["name"]
 
 
 async def test_every_function_of_the_exposed_schema_pins_its_search_path(conn: Connection) -> None:
     loose = await conn.fetch(
-        f"select name from ({_FUNCTIONS}) as f where schema = 'public' "
+        f"select name from ({rights.FUNCTIONS}) as f where schema = 'public' "
         "and not coalesce(proconfig::text, '') like '%search_path=%'"
     )
     assert [r["name"] for r in loose] == []
-
-
-async def test_tenants_call_only_the_functions_meant_for_them(conn: Connection) -> None:
-    rows = await conn.fetch(
-        f"select name from ({_FUNCTIONS}) as f where has_function_privilege('authenticated', oid, 'execute')"
-    )
-    assert {r["name"] for r in rows} == {
-        "current_company_id()",
-        "has_role(text)",
-        "my_workspace_ids()",
-        "is_workspace_member(uuid)",
-        "is_workspace_editor(uuid)",
-        "tidemill_enqueue(text,jsonb)",
-    }
 
 
 async def test_default_privileges_as_on_supabase_open_nothing(empty_database_url: str) -> None:
@@ -159,7 +186,7 @@ async def test_default_privileges_as_on_supabase_open_nothing(empty_database_url
         for migration in migrations():
             await conn.execute(migration.sql)
         await test_anon_may_do_nothing_at_all(conn)
-        await test_tenants_read_what_is_theirs_and_write_nothing(conn)
-        await test_tenants_call_only_the_functions_meant_for_them(conn)
+        await test_tenants_may_name_the_cells_that_are_listed_and_no_other(conn)
+        assert await callable_by(conn, "authenticated") == rights.CALL
     finally:
         conn.terminate()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import asyncpg
 import pytest
 
-from tests.schema.conftest import API_ROLES, Owner, acting
-from tidemill.postgres import Connection, check, connect
+from tests.conftest import administer, made_database, with_database
+from tests.schema.conftest import API_ROLES, SUPERUSER, Owner, acting
+from tidemill.postgres import Connection, check, connect, migrate
 from tidemill.postgres.migrate import migrations
 
 # What another migration may have changed since, or what no schema comparison should look at.
@@ -95,3 +98,36 @@ async def test_roles_and_auth_helpers_that_exist_are_left_as_they_are(empty_data
         assert before in ([], await conn.fetch(roles, API_ROLES))
     finally:
         conn.terminate()
+
+
+PUBLISHED = {"integration_connectors", "sync_jobs", "sync_notifications", "sync_run_logs"}
+
+
+@pytest.mark.parametrize("form", ["", "for all tables", "of somebody else's"])
+async def test_realtimes_publication_gets_the_tables_that_tenants_watch_where_it_may_be_changed(
+    owner: Owner, server_url: str, form: str
+) -> None:
+    with made_database(server_url, owner.url) as url:
+        name = urlsplit(url).path.removeprefix("/")
+        clause = form if form.startswith("for") else ""
+        superuser_url = with_database(server_url, name)
+        await administer(superuser_url, f"create publication supabase_realtime {clause}")
+        may = form == "" or owner.kind == SUPERUSER
+        if form == "":
+            await administer(superuser_url, f"alter publication supabase_realtime owner to {owner.role}")
+        await migrate(url)
+        conn = await connect(superuser_url)
+        try:
+            published = {
+                row[0]
+                for row in await conn.fetch(
+                    "select tablename from pg_publication_tables where schemaname = 'public' "
+                    "and pubname = 'supabase_realtime'"
+                )
+            }
+        finally:
+            conn.terminate()
+        if form == "for all tables":
+            assert published > PUBLISHED
+        else:
+            assert published == (PUBLISHED if may else set())

@@ -8,8 +8,10 @@ import asyncpg
 import pytest
 
 from tests.schema.conftest import Tenant, acting, make_tenant, refused, user
-from tests.schema.test_inventory import MEMBERS_READ, NOBODY_READS
+from tests.schema.rights import READ
 from tidemill.postgres import Connection
+
+NOBODY_READS = {"workspace_threads_tokens", "system_job_logs", "system_job_locks", "rate_limit_counters"}
 
 OF_A_WORKSPACE = {
     "workspaces": ("id", 1),
@@ -159,7 +161,7 @@ async def test_anon_reads_and_writes_nothing_even_with_a_members_claims(
     conn: Connection, pair: tuple[Tenant, Tenant]
 ) -> None:
     async with acting(conn, "anon", user(pair[0].owner)):
-        assert [t for t in MEMBERS_READ | NOBODY_READS if not await refused(conn, f"select from public.{t}")] == []
+        assert [t for t in READ | NOBODY_READS if not await refused(conn, f"select from public.{t}")] == []
         assert [sql for sql in WRITES if not await refused(conn, sql)] == []
         assert await refused(conn, "select public.is_workspace_member($1)", pair[0].workspace)
         assert await refused(conn, "select public.my_workspace_ids()")
@@ -215,7 +217,7 @@ async def test_claims_that_name_no_member_see_nothing(
     conn: Connection, pair: tuple[Tenant, Tenant], claims: object
 ) -> None:
     async with acting(conn, "authenticated", claims):
-        for table in MEMBERS_READ:
+        for table in READ:
             assert await conn.fetch(f"select from public.{table}") == [], table
 
 

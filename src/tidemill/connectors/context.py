@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ class Context:
 
     http: HttpClient
     token: Secret
+    """The secret named ``token``; empty where there is none."""
     scopes: Scopes
     """The app's and the account's budgets, see :meth:`Scopes.of`."""
     clock: Callable[[], datetime | Awaitable[datetime]]
@@ -27,6 +28,9 @@ class Context:
     deadline: float
     """Instant of :func:`time.monotonic` at which the work must have ended."""
     log: Any
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What the company says of its connector."""
+    secrets: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
     tally: Tally = field(default_factory=Tally)
     """Counts the calls made with this context."""
 

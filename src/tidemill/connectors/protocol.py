@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+import msgspec
+
 from tidemill.connectors.context import Context
 from tidemill.connectors.errors import ProviderError
 
@@ -32,6 +34,10 @@ class Spec:
     title: str
     permissions: tuple[str, ...] = ()
     """What is asked of the account's owner."""
+    config: type[msgspec.Struct] | None = None
+    """What a company says of its connector; None when it has nothing to say."""
+    secrets: tuple[str, ...] = ()
+    """Names of the secrets that it may be given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +46,15 @@ class Stream:
 
     name: str
     key: tuple[str, ...]
-    """Fields that name a record within its account."""
+    """Fields that name a record within its account; empty when nothing does."""
     cursor: str | None = None
     """The field whose highest value the cursor holds; None when every read starts anew."""
     window: bool = False
     """Whether it can be asked about the past: only then can it be replayed."""
+    schema: Mapping[str, Any] | None = None
+    """JSON Schema of a record, where it is known."""
+    never_empty: bool = False
+    """Whether a read without a record is suspicious once there has been one: the run is ``partial`` then."""
     metrics: Mapping[str, MetricKind] = field(default_factory=dict[str, MetricKind])
 
 
@@ -79,6 +89,8 @@ class Batch:
     cursor_after: str | None = None
     deletes: Sequence[str] = ()
     misses: Sequence[Miss] = ()
+    version: int | None = None
+    activate: int | None = None
 
 
 class Connector(Protocol):
@@ -89,8 +101,12 @@ class Connector(Protocol):
         """Who it is."""
         ...
 
-    def streams(self) -> Sequence[Stream]:
-        """What it can read."""
+    async def streams(self, ctx: Context) -> Sequence[Stream]:
+        """What it can read.
+
+        Raises:
+            ProviderError, TimeBudgetSpent: that could not be found out.
+        """
         ...
 
     async def check(self, ctx: Context) -> None:

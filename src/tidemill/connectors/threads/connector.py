@@ -74,7 +74,7 @@ class ThreadsConnector:
         """Who it is."""
         return Spec(name="threads", title="Threads", permissions=PERMISSIONS)
 
-    def streams(self) -> Sequence[Stream]:
+    async def streams(self, ctx: Context) -> Sequence[Stream]:
         """``posts``, ``post_insights``, ``account_insights``."""
         return _STREAMS
 

@@ -112,7 +112,11 @@ begin
                 format('need to be a JSON object, not %s', coalesce(jsonb_typeof(j.args), 'NULL'))
             when octet_length(j.args::text) > tidemill.most_args_bytes() then format(
                 'have %s bytes of JSON; %s are allowed. Store the data and pass its key',
-                octet_length(j.args::text), tidemill.most_args_bytes()) end),
+                octet_length(j.args::text), tidemill.most_args_bytes())
+            -- What a worker cannot read would stop all that it claims with it.
+            when jsonb_path_exists(j.args, '$.**{101}') then 'are nested more than 100 deep'
+            when jsonb_path_exists(j.args, '$.** ? (@.type() == "number" && (@ > 1e308 || @ < -1e308))') then
+                'have a number that is not within ±1e308' end),
         (3, 'queue', case when j.queue is not null and q.id is null then format(
             'no worker serves a queue %L and no kind declares it; known: %s', left(j.queue, 200),
             (select string_agg(n.name, ', ') from (select name from tidemill.queue order by name limit 50) as n)) end),
