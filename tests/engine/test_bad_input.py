@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
 import pytest
 
 from tests.conftest import made_database
@@ -21,6 +22,8 @@ from tidemill.postgres import Database, tenant_session
 from .api_app import Greeting, Point, add_jobs, greet, loose, nothing, plot, post
 from .test_api_arguments import TOO_DEEP
 
+NESTED: Any = msgspec.json.decode('{"a":' * 101 + "1" + "}" * 101)
+"""Could be sent, and could be read or not, by how deep the reader stands itself."""
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 TENANT = UUID("0c0c0c0c-0000-4000-8000-000000000001")
 SELF: dict[str, Any] = {}
@@ -86,6 +89,7 @@ BAD = {
     "NaN in args": Bad("args", loose, {"a": float("nan")}),
     "Infinity in args": Bad("args", loose, {"a": [float("-inf")]}),
     "deep args": Bad("args", loose, TOO_DEEP),
+    "args that a worker could just not read": Bad("args", loose, NESTED),
     "args that hold themselves": Bad("args", loose, SELF),
     "args that are no JSON": Bad("args", loose, {"a": object()}),
     "naive at": said("at", at=datetime(2026, 1, 1)),
@@ -261,6 +265,22 @@ BAD_SQL: dict[str, tuple[str, str, str | None]] = {
     "lone surrogate in args": (ONE.format(f"""'{LOOSE}', '{{"a": "\\ud800"}}'"""), "22P02", None),
     "NaN in args": (ONE.format(f"""'{LOOSE}', '{{"a": NaN}}'"""), "22P02", None),
     "deep args": (ONE.format(f"'{LOOSE}', ('{{\"a\": ' || repeat('[', 100000) || '}}')::jsonb"), "54001", None),
+    "args that no worker could read": (
+        ONE.format(f"'{LOOSE}', ('{{\"a\": ' || repeat('[', 1500) || repeat(']', 1500) || '}}')::jsonb"),
+        REFUSED,
+        "args",
+    ),
+    "a number that no worker could read": (ONE.format(f"'{LOOSE}', '{{\"a\": [1e400]}}'"), REFUSED, "args"),
+    "tenant: args that no worker could read": (
+        FROM_A_TENANT.format(f"'{LOOSE}', ('{{\"a\": ' || repeat('[', 1500) || repeat(']', 1500) || '}}')::jsonb"),
+        REFUSED,
+        "args",
+    ),
+    "tenant: a number that no worker could read": (
+        FROM_A_TENANT.format(f"'{LOOSE}', jsonb_build_object('a', repeat('9', 5000)::numeric)"),
+        REFUSED,
+        "args",
+    ),
     "huge priority": (ONE.format(f"'{LOOSE}', priority => 99999999999"), "42883", None),
     "many: one of two is bad": (MANY.format(f"""'[{GOOD}, {{"kind": "nobody"}}]'"""), REFUSED, "kind"),
     "many: huge priority": (

@@ -15,6 +15,8 @@ from tidemill.errors import ConfigurationError, InvalidInput
 
 LARGEST_BYTES = 1_048_576
 """JSON that one job may carry, and one attempt may leave as its result. Larger things belong into a table."""
+DEEPEST = 100
+"""Objects and lists within each other. Where a worker cannot read one job, it cannot read those it claimed with it."""
 ADDED = frozenset({"fire_at", "batch", "reason"})
 """What the engine adds to the arguments of a schedule's or a batch's job; a type may take or leave it."""
 
@@ -80,7 +82,7 @@ class Arguments:
             self._decode(text)  # its own constructor does not look at types
         except _ENCODING:
             return None
-        if len(text) > LARGEST_BYTES or b"null" in text or b"\\u0000" in text:
+        if len(text) > LARGEST_BYTES or b"null" in text or b"\\u0000" in text or _brackets(text) > DEEPEST:
             return None
         return msgspec.Raw(text)
 
@@ -153,11 +155,25 @@ def _jsonable(field: str, value: Any) -> Any:
         raise InvalidInput(field, f"cannot be stored as JSON: {e}") from None
     if len(text) > LARGEST_BYTES:
         raise InvalidInput(field, f"is {len(text)} bytes of JSON, more than {LARGEST_BYTES}; store it and pass its key")
+    if _brackets(text) > DEEPEST and _depth(plain) > DEEPEST:
+        raise InvalidInput(field, f"is nested more than {DEEPEST} deep; store it and pass its key")
     if b"\\u0000" in text and _holds(plain, _is_nul):
         raise InvalidInput(field, "holds a NUL character, which Postgres cannot store")
     if b"null" in text and _holds(plain, _is_no_number):
         raise InvalidInput(field, "holds a NaN or an infinity, which JSON cannot; use None")
     return plain
+
+
+def _brackets(text: bytes) -> int:
+    return text.count(b"{") + text.count(b"[")
+
+
+def _depth(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(_depth, cast("dict[Any, Any]", value).values()), default=0)
+    if isinstance(value, (list, tuple)):
+        return 1 + max(map(_depth, cast("list[Any]", value)), default=0)
+    return 0
 
 
 def _holds(value: Any, wrong: Any) -> bool:
