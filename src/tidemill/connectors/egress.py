@@ -31,6 +31,7 @@ _HOST = re.compile(r"^(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$")
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _REFUSED: tuple[Network, ...] = (
+    ipaddress.IPv4Network("192.0.0.0/24"),  # protocols' own
     ipaddress.IPv4Network("168.63.129.16/32"),  # a cloud's own services, at an address that looks public
     ipaddress.IPv4Network("192.88.99.0/24"),  # 6to4 relays
     ipaddress.IPv6Network("2001::/23"),  # protocols' own, Teredo among them: it wraps IPv4 addresses
