@@ -273,7 +273,7 @@ class ConnectorSuite:
                 async with aclosing(bench.connector.read(bench.context(), stream.name, None, Window())) as batches:
                     async for _ in batches:
                         break
-            for _ in range(500):
+            for _ in range(200):
                 if not leftover_tasks(before):
                     break
                 await asyncio.sleep(0.01)
