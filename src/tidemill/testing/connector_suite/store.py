@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, cast
-
-import msgspec
 
 from tidemill.connectors import Batch, Stream, record_key
 
@@ -19,7 +18,7 @@ class Store:
     """What is committed: a batch's records, deletes and cursor together, or nothing of them.
 
     Records of a stream without a key wait for the next cursor or the end of the read, and go with the attempt if
-    neither comes. ``bad`` counts records that have no key.
+    neither comes. ``bad`` counts records that cannot be stored: no JSON object, or without the stream's key.
     """
 
     def __init__(self) -> None:
@@ -41,13 +40,12 @@ class Store:
         rows = self._rows.setdefault(stream.name, {})
         staged = self._staged.setdefault(stream.name, {})
         into = rows if stream.key else staged
-        for given in batch.records:
-            record = msgspec.to_builtins(given)
+        for record in batch.records:
             key = _key(stream, record, into if not stream.key else {})
             if key is None:
                 self.bad[stream.name] += 1
             else:
-                into[key] = (cast(Record, record), batch.version)
+                into[key] = (record, batch.version)
         for key in batch.deletes:
             rows.pop(key, None)
         if batch.activate is not None:
@@ -72,17 +70,26 @@ class Store:
 
 
 def canonical(record: Mapping[str, Any]) -> str:
-    """A record as one text, whatever the order of its fields."""
-    return msgspec.json.encode(msgspec.to_builtins(record), order="deterministic").decode()
+    """A record as one text, whatever the order of its fields.
+
+    Raises:
+        TypeError, ValueError: it is not JSON.
+    """
+    return json.dumps(record, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
 def _key(stream: Stream, record: object, staged: Mapping[str, object]) -> str | None:
+    """None for a record that the real store would not take either."""
     if not isinstance(record, dict):
         return None
     named = cast(Record, record)
+    try:
+        text = canonical(named)
+    except (TypeError, ValueError):
+        return None
     if stream.key:
         return record_key(named, stream.key)
-    digest = hashlib.sha256(canonical(named).encode()).hexdigest()
+    digest = hashlib.sha256(text.encode()).hexdigest()
     ordinal = 0
     while f"{digest}:{ordinal}" in staged:
         ordinal += 1

@@ -87,7 +87,7 @@ class ConnectorSuite:
             most = 0
             for stream in streams:
                 store = await _whole(bench, stream)
-                assert store.bad[stream.name] == 0, f"{stream.name}: records without their key {stream.key}"
+                assert store.bad[stream.name] == 0, f"{stream.name}: no JSON objects with {stream.key}"
                 most = max(most, (await bench.read(stream, Store())).batches)
             assert most >= 3, "no stream takes three batches: give the world more records, or smaller pages"
 
