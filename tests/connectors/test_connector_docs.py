@@ -23,7 +23,7 @@ from tidemill.connectors import Batch, Context, Egress, ErrorKind, HttpClient, S
 from tidemill.connectors.http_json import HttpConfig, HttpJsonConnector
 from tidemill.connectors.http_json.config import StreamConfig
 from tidemill.connectors.registry import Connectors
-from tidemill.postgres import Database
+from tidemill.postgres import Database, tenant_session
 from tidemill.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -103,11 +103,9 @@ def test_the_page_lists_every_field_of_the_config_with_its_default(kind: type[ms
 async def test_the_connector_is_defined_by_the_pages_statement(db: Database) -> None:
     [statement] = blocks(REST, "sql")
     company = await db.fetchval("insert into companies (code, name) values ('ada', 'Ada') returning id")
-    claims = json.dumps({"company_id": str(company), "role_keys": ["Vibot.admin"]})
-    async with db.transaction() as conn:
-        await conn.execute("select set_config('request.jwt.claims', $1, true)", claims)
-        await conn.execute("set local role authenticated")
-        await conn.execute(statement, blocks(REST, "json")[0])
+    claims = {"company_id": str(company), "role": "authenticated", "app_metadata": {"role_keys": ["Vibot.admin"]}}
+    async with tenant_session(db, claims) as conn:
+        await conn.execute(statement, json.loads(blocks(REST, "json")[0]))
     assert await db.fetchval("select config ->> 'base_url' from integration_connectors") == "https://api.example.com/v1"
 
 
