@@ -74,6 +74,8 @@ class Settings:
     """Days that the history of attempts is kept at least; it goes a partition at a time."""
     job_dead_days: Annotated[int, msgspec.Meta(ge=0, le=36500)] = _setting("TIDEMILL_JOB_DEAD_DAYS", default=90)
     """Days that dead jobs are kept; 0 = for ever."""
+    log_days: Annotated[int, msgspec.Meta(ge=1, le=36500)] = _setting("TIDEMILL_LOG_DAYS", default=30)
+    """Days that the logs of runs are kept; an open row is never deleted."""
     trace_tenants: bool = _setting("TIDEMILL_TRACE_TENANTS", default=False)
     """Whether the OpenTelemetry spans of runs tell the tenant."""
     log_format: Literal["auto", "json", "text"] = _setting("TIDEMILL_LOG_FORMAT", default="auto")

@@ -14,6 +14,12 @@ from tidemill.postgres import Database, Listener
 PATIENCE = 30.0
 """Seconds: ten times what any of these waits needs."""
 
+IMPATIENT = (
+    "alter function tidemill.enqueue_jobs(int[], int[], smallint[], smallint[], uuid[], uuid[], text[], jsonb[],"
+    " timestamptz[], double precision[], text[]) set lock_timeout = '50ms'"
+)
+"""An enqueue waits for another transaction no longer than that."""
+
 
 @asynccontextmanager
 async def working(

@@ -20,10 +20,11 @@ from tidemill.engine import (
     Skip,
     Snooze,
 )
+from tidemill.engine.callers import EnqueueBlocked
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Database
 
-from .support import history, quiet, until, working
+from .support import IMPATIENT, history, quiet, until, working
 
 SOON = Backoff(base=0.01, cap=0.02)
 
@@ -141,6 +142,18 @@ async def test_every_outcome_is_recorded_under_its_own_name(db: Database) -> Non
         ("partial", "half"),
         ("skipped", "nothing due"),
     ]
+
+
+async def test_the_wait_for_a_key_that_another_transaction_is_taking_has_an_end(db: Database) -> None:
+    engine = Engine(db, Registry([kind("wait", quiet)]))
+    await db.execute(IMPATIENT)
+    async with db.transaction() as first:
+        await engine.enqueue("wait", conn=first, key="a")
+        with pytest.raises(EnqueueBlocked):
+            await engine.enqueue("wait", key="a")
+        with pytest.raises(EnqueueBlocked):
+            async with db.transaction() as second:
+                await engine.enqueue("wait", conn=second, key="a")
 
 
 async def test_a_unique_key_is_held_from_enqueue_to_the_end_and_then_free_again(db: Database) -> None:

@@ -21,6 +21,8 @@ from tidemill.vault import Keyring, Vault
 
 SCHEDULED_SYNC = "scheduled-sync"
 """Name of the built-in schedule."""
+LOG_RETENTION = "log-retention"
+"""Name of the built-in schedule that deletes old logs, once an hour."""
 SYNC_BUDGETS = {"threads:*": None}
 """Calls of the built-in connector are not counted unless somebody says so; the provider's word alone holds."""
 SMALL_JOBS = 10
@@ -132,6 +134,7 @@ class Rooms:
         if self._above is not None:
             cron = self.settings.sync_cron
             await self.schedules.declare(Schedule(name=SCHEDULED_SYNC, kind="scheduled_sync", cron=cron))
+            await self.schedules.declare(Schedule(name=LOG_RETENTION, kind="log_retention", cron="7 * * * *"))
         for schedule in self._declared:
             await self.schedules.declare(schedule)
 

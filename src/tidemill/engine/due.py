@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 
+from tidemill.engine.callers import EnqueueBlocked
 from tidemill.errors import DatabaseUnavailable
 
 CHANNEL = "tidemill_due"
@@ -52,8 +53,8 @@ async def tick_when_told(schedules: Ticked, due: asyncio.Event) -> None:
         due.clear()
         try:
             await schedules.tick()
-        except DatabaseUnavailable as e:
-            _log.warning("schedules_wait_for_database", error=str(e))
+        except (DatabaseUnavailable, EnqueueBlocked) as e:
+            _log.warning("schedules_wait", error=str(e))
 
 
 async def tick_always(source: DueSource, woken: asyncio.Event, hears: Callable[[], bool]) -> None:

@@ -14,6 +14,7 @@ from tidemill.engine.batch import open_batch
 from tidemill.engine.budgets import Rate
 from tidemill.engine.callers import enqueue_with
 from tidemill.engine.callers.recognise import Family, family_of
+from tidemill.engine.callers.refusal import naming_refusals
 from tidemill.engine.declare import declare_kinds
 from tidemill.engine.job import NewJob
 from tidemill.engine.kind import Kind, Registry, check_jobs
@@ -113,6 +114,7 @@ class Engine:
 
         Raises:
             InvalidInput: naming the argument that cannot be taken; then nothing is enqueued.
+            EnqueueBlocked: another open transaction has been taking the same key for ten seconds.
         """
         if not jobs:
             return []
@@ -144,17 +146,18 @@ class Engine:
                 return [await to.fetchval(SQL.enqueue_one, *(value for (value,) in each))]
             rows = await to.fetch(SQL.enqueue_plain, *columns, _column(tenants), args, _column(traces))
             return sorted(row["id"] for row in rows)
-        rows = await to.fetch(
-            SQL.enqueue,
-            *columns,
-            tenants,
-            [job.batch for job in jobs],
-            [job.key for job in jobs],
-            args,
-            [job.at for job in jobs],
-            [job.delay for job in jobs],
-            traces,
-        )
+        with naming_refusals():
+            rows = await to.fetch(
+                SQL.enqueue,
+                *columns,
+                tenants,
+                [job.batch for job in jobs],
+                [job.key for job in jobs],
+                args,
+                [job.at for job in jobs],
+                [job.delay for job in jobs],
+                traces,
+            )
         ids: list[int | None] = [None] * len(jobs)
         for row in rows:
             ids[row["ord"] - 1] = row["id"]

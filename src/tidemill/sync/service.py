@@ -14,11 +14,12 @@ from tidemill.engine.recurrence import Cron
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Connection
 from tidemill.settings import Settings
-from tidemill.sync import account, scheduled
+from tidemill.sync import account, retention, scheduled
 from tidemill.sync.account import AccountSync
 from tidemill.sync.coalesce import Coalescer
 from tidemill.sync.ending import end_steps
 from tidemill.sync.opening import open_accounts
+from tidemill.sync.retention import LogRetention
 from tidemill.sync.runs import RunState, Step, TokenExpired, Triggered
 from tidemill.sync.scheduled import MOST_RESULTS, ScheduledSync, account_args
 from tidemill.sync.statements import SQL
@@ -65,6 +66,7 @@ class Sync:
             group_size=settings.batch_size,
             group_delay=timedelta(milliseconds=settings.batch_delay_ms),
         )
+        self._retention = LogRetention(settings.log_days)
 
     def kinds(self) -> list[Kind]:
         """The job kinds of this room, for the registry."""
@@ -81,6 +83,7 @@ class Sync:
                 timeout=self._budget_s + HARD_STOP_S,
                 on_orphan=self._account.on_orphan,
             ),
+            Kind(retention.KIND, self._retention, max_attempts=5),
         ]
 
     async def trigger_scheduled(self, *, trigger: str, request_key: str, own_slot: bool = False) -> Triggered:

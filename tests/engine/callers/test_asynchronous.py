@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.engine.support import PATIENCE, working
+from tests.engine.support import IMPATIENT, PATIENCE, working
 from tidemill.engine import Context, Kind, NewJob
 from tidemill.engine.callers import EnqueueBlocked, enqueue_with
 from tidemill.engine.declare import declare_kinds
@@ -98,7 +98,7 @@ async def test_an_open_transaction_keeps_no_worker_from_its_jobs(db: Database, o
 
 async def test_the_wait_for_a_key_that_another_transaction_is_taking_has_an_end(db: Database) -> None:
     await prepare(db, REGISTRY)
-    await db.execute("alter function tidemill.enqueue_many(jsonb) set lock_timeout = '50ms'")
+    await db.execute(IMPATIENT)
     job = NewJob(kind="mail", key="k")
     async with db.transaction() as first:
         await enqueue_with(first, [job], REGISTRY)

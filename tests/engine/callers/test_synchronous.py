@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.engine.support import IMPATIENT
 from tidemill.engine import NewJob
 from tidemill.engine.callers import EnqueueBlocked, enqueue_with_sync
 from tidemill.errors import InvalidInput
@@ -80,7 +81,7 @@ def test_the_wait_for_a_key_that_another_transaction_is_taking_has_an_end(
     prepare_apart(database_url, REGISTRY)
     job = NewJob(kind="mail", key="k")
     with psycopg.connect(database_url, autocommit=True) as first:
-        first.execute("alter function tidemill.enqueue_many(jsonb) set lock_timeout = '50ms'")
+        first.execute(IMPATIENT)
         with first.transaction(), opened(database_url) as second:
             enqueue_with_sync(first, [job], REGISTRY)
             with pytest.raises(EnqueueBlocked):

@@ -40,6 +40,7 @@ create or replace function tidemill.enqueue_jobs(
 ) returns table (ord bigint, id bigint)
 language plpgsql
 set search_path = ''
+set lock_timeout = '10s'
 as $$
 -- In plpgsql, whose plans are kept from call to call.
 #variable_conflict use_column
@@ -165,7 +166,6 @@ create or replace function tidemill.enqueue(
 ) returns bigint
 language plpgsql security definer
 set search_path = ''
-set lock_timeout = '10s'
 as $$
 declare
     job bigint := tidemill.enqueue_named(
@@ -184,7 +184,6 @@ comment on function tidemill.enqueue(text, jsonb, text, text, int, timestamptz, 
 create or replace function tidemill.enqueue_many(jobs jsonb) returns setof bigint
 language plpgsql security definer
 set search_path = ''
-set lock_timeout = '10s'
 as $$
 declare
     bad          record;
