@@ -22,6 +22,8 @@ from tidemill.sync.statements import SQL
 POSTS = 200
 """Posts that one transaction looks at."""
 ACCOUNTS = 500
+MOST_ACTIONS = 1000
+"""Actions that a run tells of one by one; its counts are of all."""
 FEW = 5
 """Places that an action names; it counts them all."""
 
@@ -55,31 +57,42 @@ class CompanyRepair:
             for row in page:
                 after = row["id"]
                 await self._account(run, after, counts, mend=mend)
+        counts.pop("told", None)
         metrics = {"counts": dict(counts), "dry_run": not mend}
         return Partial("unrecoverable", metrics) if counts["unrecoverable"] else Done(metrics)
 
     async def _account(self, run: Run, account_id: UUID, counts: Counter[str], *, mend: bool) -> None:
-        """One account. Its posts go page by page; its counts are written with its last page."""
-        found: list[Difference] = []
+        """One account, its posts page by page; what was found is written with what was mended."""
         after: UUID | None = None
         while posts := [row["id"] for row in await run.ctx.db.fetch(SQL.posts_of, account_id, after, POSTS)]:
             async with run.transaction() as conn:
-                found += await repair_post_metrics(conn, posts, mend=mend)
+                found = await repair_post_metrics(conn, posts, mend=mend)
+                await self._tell(conn, run, counts, _actions("posts", account_id, found, mend=mend))
             after = posts[-1]
         async with run.transaction() as conn:
-            actions = [
-                *_actions("posts", account_id, found, mend=mend),
-                *_actions(
-                    "account", account_id, await repair_account_insights(conn, [account_id], mend=mend), mend=mend
-                ),
-                *await self._rows(conn, account_id, mend=mend),
-                *await self._lost(conn, account_id),
-            ]
-            for action in actions:
-                counts[action["action"]] += action["count"]
+            found = await repair_account_insights(conn, [account_id], mend=mend)
+            actions = _actions("account", account_id, found, mend=mend)
+            actions += await self._rows(conn, account_id, mend=mend)
+            actions += await self._lost(conn, account_id)
             counts["accounts"] += 1
-            told = _encode({"counts": counts}).decode()
-            await conn.execute(SQL.run_actions_add, run.id, _encode(actions).decode(), account_id, told)
+            await self._tell(conn, run, counts, actions, through=account_id)
+
+    async def _tell(
+        self,
+        conn: Connection,
+        run: Run,
+        counts: Counter[str],
+        actions: Sequence[Mapping[str, Any]],
+        *,
+        through: UUID | None = None,
+    ) -> None:
+        for action in actions:
+            counts[action["action"]] += action["count"]
+        shown = actions[: max(0, MOST_ACTIONS - counts["told"])]
+        counts["told"] += len(shown)
+        if actions or through:
+            text = _encode({"counts": counts}).decode()
+            await conn.execute(SQL.run_actions_add, run.id, _encode(shown).decode(), through, text)
 
     async def _rows(self, conn: Connection, account_id: UUID, *, mend: bool) -> list[dict[str, Any]]:
         rows = await conn.fetch(SQL.rows_abandoned, account_id, account.KIND, mend)
