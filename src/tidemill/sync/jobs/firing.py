@@ -68,7 +68,7 @@ class Firing:
         if holders:
             await cancel_jobs(self._engine, holders, by=BY)
         ids = [row["id"] for row in listed if row["holder"] is None]
-        moved = len(holders)
+        moved = 0
         for start in range(0, len(ids), CHUNK):
             if asyncio.get_running_loop().time() >= until:
                 break
