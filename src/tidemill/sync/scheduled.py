@@ -14,7 +14,6 @@ from tidemill.engine import (
     Context,
     Done,
     Engine,
-    NewJob,
     Outcome,
     Skip,
     Snooze,
@@ -25,14 +24,13 @@ from tidemill.engine import (
 )
 from tidemill.engine.recurrence import Cron
 from tidemill.postgres import Connection, Record
-from tidemill.sync import account
+from tidemill.sync.fan_out import CHUNK, add_accounts
 from tidemill.sync.outcomes import run_status
-from tidemill.sync.runs import STEPS, Triggered
+from tidemill.sync.runs import Triggered
 from tidemill.sync.statements import SQL
 
 JOB_TYPE = "scheduled_sync"
 TICK, FAN_OUT, CLOSE = "scheduled_sync", "scheduled_sync.fan_out", "scheduled_sync.close"
-CHUNK = 500
 MOST_RESULTS = 100
 """Accounts listed in ``system_job_logs.metadata.results``, the worst first; the rest by query of ``sync_logs``."""
 GROUP_POLL_S = 0.2
@@ -141,7 +139,7 @@ class ScheduledSync:
                     # After a group in which nobody could be synced there is nothing to rest from.
                     idle = all(row["unfit"] for row in rows)
                     await advance_batch(conn, batch, {"after": str(rows[-1]["id"]), "rested": idle})
-                    await self._add(ctx, conn, rows, run=run, batch=batch, slot=slot, trigger=args["trigger"])
+                    await add_accounts(ctx, conn, rows, run=run, batch=batch, slot=slot, trigger=args["trigger"])
                 if len(found) <= page:  # the one more says whether a page follows, so none rests after the last
                     await seal_batch(conn, batch)
                     return Done()
@@ -153,47 +151,6 @@ class ScheduledSync:
         if progress["total"] and not cursor.get("rested"):
             return Snooze(self.group_delay.total_seconds(), "pause between groups")
         return None
-
-    async def _add(
-        self,
-        ctx: Context,
-        conn: Connection,
-        rows: list[Record],
-        *,
-        run: UUID,
-        batch: UUID,
-        slot: datetime,
-        trigger: str,
-    ) -> None:
-        """One page: jobs for the fit, log rows for all. An account whose lease is held elsewhere is skipped."""
-        fit = [row for row in rows if row["unfit"] is None]
-        jobs = [
-            NewJob(
-                kind=account.KIND,
-                args=account_args(run, row["id"], row["threads_user_id"], slot),
-                key=str(row["id"]),
-                tenant=row["workspace_id"],
-                batch=batch,
-            )
-            for row in fit
-        ]
-        ids = await self.engine.enqueue_many(jobs, conn=conn)
-        held = {row["id"] for row, job_id in zip(fit, ids, strict=True) if job_id is None}
-        await conn.execute(
-            SQL.log_accounts,
-            run,
-            slot,
-            trigger,
-            None,
-            [row["id"] for row in rows],
-            [row["workspace_id"] for row in rows],
-            [row["unfit"] or ("already_running" if row["id"] in held else None) for row in rows],
-            list(STEPS),
-        )
-        expired = [row["id"] for row in rows if row["unfit"] == "token_expired"]
-        if expired:
-            for told in await conn.fetch(SQL.mark_expired, expired):
-                ctx.log.warning("needs_reauth", account=str(told["id"]), reason="token_expired")
 
     async def close(self, ctx: Context, args: dict[str, Any]) -> Outcome:
         """The batch's closing job: counts, closes the log row, frees the lock; once, whatever happened before."""
@@ -220,8 +177,3 @@ class ScheduledSync:
             await conn.fetchrow(SQL.run_close, run, status, metadata, error)
         ctx.log.info("run_closed", run=str(run), status=status, **counts)
         return Done({"status": status})
-
-
-def account_args(run: UUID, account_id: UUID, user: str, slot: datetime) -> dict[str, Any]:
-    """What an account's job is told."""
-    return {"run": str(run), "account": str(account_id), "user": user, "slot": slot.isoformat()}

@@ -18,10 +18,11 @@ from tidemill.sync import account, retention, scheduled
 from tidemill.sync.account import AccountSync
 from tidemill.sync.coalesce import Coalescer
 from tidemill.sync.ending import end_steps
+from tidemill.sync.fan_out import account_args
 from tidemill.sync.opening import open_accounts
 from tidemill.sync.retention import LogRetention
 from tidemill.sync.runs import RunState, Step, TokenExpired, Triggered
-from tidemill.sync.scheduled import MOST_RESULTS, ScheduledSync, account_args
+from tidemill.sync.scheduled import MOST_RESULTS, ScheduledSync
 from tidemill.sync.statements import SQL
 from tidemill.vault import Vault
 

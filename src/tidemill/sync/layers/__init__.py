@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from tidemill.sync.layers.account_insights import AccountObservation, AccountSnapshot, DayViews, write_account_insights
 from tidemill.sync.layers.post_metrics import PostObservation, PostSnapshots, write_post_metrics
+from tidemill.sync.layers.repair import Difference, repair_account_insights, repair_post_metrics
 from tidemill.sync.layers.written import Written
 
 __all__ = [
     "AccountObservation",
     "AccountSnapshot",
     "DayViews",
+    "Difference",
     "PostObservation",
     "PostSnapshots",
     "Written",
+    "repair_account_insights",
+    "repair_post_metrics",
     "write_account_insights",
     "write_post_metrics",
 ]

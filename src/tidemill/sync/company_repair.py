@@ -1,0 +1,137 @@
+"""The repair of a company's Threads accounts: what stands in the layers and logs and cannot be right."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from tidemill.engine import Done, Outcome, Partial
+from tidemill.errors import InvalidInput
+from tidemill.postgres import Connection
+from tidemill.sync import account
+from tidemill.sync.company import workspaces_of
+from tidemill.sync.jobs import Run
+from tidemill.sync.layers import Difference, repair_account_insights, repair_post_metrics
+from tidemill.sync.statements import SQL
+
+POSTS = 200
+"""Posts that one transaction looks at."""
+ACCOUNTS = 500
+MOST_ACTIONS = 1000
+"""Actions that a run tells of one by one; its counts are of all."""
+FEW = 5
+"""Places that an action names; it counts them all."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class CompanyRepair:
+    """The job type ``repair`` where the connector's provider is Threads.
+
+    Layers 2 and 3 are held against layer 1, log rows against the jobs that should be at them. What layer 1 lacks is
+    told as unrecoverable: the provider gives totals as they are, not as they were.
+    """
+
+    name: str = "repair"
+
+    def check(self, payload: Mapping[str, Any]) -> None:
+        """``{}``, or ``workspaces`` (ids) and ``dry_run``."""
+        workspaces_of(payload, others=("dry_run",))
+        if not isinstance(payload.get("dry_run", False), bool):
+            raise InvalidInput("payload.dry_run", "is true or false")
+
+    async def run(self, run: Run) -> Outcome:
+        """Look at one account after the other; a later attempt goes on behind those that are through."""
+        mend = not run.payload.get("dry_run", False)
+        workspaces = workspaces_of(run.payload, others=("dry_run",))
+        told: dict[str, Any] = await run.ctx.db.fetchval(SQL.run_metrics, run.id) or {}
+        after = UUID(told["after"]) if "after" in told else None
+        counts = Counter[str](told.get("counts") or {})
+        while page := await run.ctx.db.fetch(SQL.company_accounts, run.company, workspaces, after, ACCOUNTS):
+            for row in page:
+                after = row["id"]
+                await self._account(run, after, counts, mend=mend)
+        counts.pop("told", None)
+        metrics = {"counts": dict(counts), "dry_run": not mend}
+        return Partial("unrecoverable", metrics) if counts["unrecoverable"] else Done(metrics)
+
+    async def _account(self, run: Run, account_id: UUID, counts: Counter[str], *, mend: bool) -> None:
+        """One account, its posts page by page; what was found is written with what was mended."""
+        after: UUID | None = None
+        while posts := [row["id"] for row in await run.ctx.db.fetch(SQL.posts_of, account_id, after, POSTS)]:
+            async with run.transaction() as conn:
+                found = await repair_post_metrics(conn, posts, mend=mend)
+                await self._tell(conn, run, counts, _actions("posts", account_id, found, mend=mend))
+            after = posts[-1]
+        async with run.transaction() as conn:
+            found = await repair_account_insights(conn, [account_id], mend=mend)
+            actions = _actions("account", account_id, found, mend=mend)
+            actions += await self._rows(conn, account_id, mend=mend)
+            actions += await self._lost(conn, account_id)
+            counts["accounts"] += 1
+            await self._tell(conn, run, counts, actions, through=account_id)
+
+    async def _tell(
+        self,
+        conn: Connection,
+        run: Run,
+        counts: Counter[str],
+        actions: Sequence[Mapping[str, Any]],
+        *,
+        through: UUID | None = None,
+    ) -> None:
+        for action in actions:
+            counts[action["action"]] += action["count"]
+        shown = actions[: max(0, MOST_ACTIONS - counts["told"])]
+        counts["told"] += len(shown)
+        if actions or through:
+            text = _encode({"counts": counts}).decode()
+            await conn.execute(SQL.run_actions_add, run.id, _encode(shown).decode(), through, text)
+
+    async def _rows(self, conn: Connection, account_id: UUID, *, mend: bool) -> list[dict[str, Any]]:
+        rows = await conn.fetch(SQL.rows_abandoned, account_id, account.KIND, mend)
+        if not rows:
+            return []
+        places = [f"{row['job_type']} {row['slot'].isoformat() if row['slot'] else ''}".strip() for row in rows[:FEW]]
+        return [_action("run_abandoned", "logs", account_id, len(rows), places, mend=mend)]
+
+    async def _lost(self, conn: Connection, account_id: UUID) -> list[dict[str, Any]]:
+        row = await conn.fetchrow(SQL.slots_lost, account_id, FEW)
+        if row is None or not row["slots"]:
+            return []
+        places = [slot.isoformat() for slot in row["newest"]]
+        return [
+            {
+                **_action("slot_missing", "account", account_id, row["slots"], places, mend=False),
+                "action": "unrecoverable",
+            }
+        ]
+
+
+def _actions(what: str, account_id: UUID, found: Sequence[Difference], *, mend: bool) -> list[dict[str, Any]]:
+    """One action a finding."""
+    actions: list[dict[str, Any]] = []
+    for finding in sorted({difference.finding for difference in found}):
+        those = [difference for difference in found if difference.finding == finding]
+        places = [f"{d.owner} {d.slot.isoformat() if d.slot else ''}".strip() for d in those[:FEW]]
+        actions.append(_action(finding, what, account_id, len(those), places, mend=mend))
+    return actions
+
+
+def _action(
+    finding: str, what: str, account_id: UUID, count: int, places: Sequence[str], *, mend: bool
+) -> dict[str, Any]:
+    return {
+        "finding": finding,
+        "action": "mended" if mend else "found",
+        "of": what,
+        "account": str(account_id),
+        "count": count,
+        "places": list(places),
+    }

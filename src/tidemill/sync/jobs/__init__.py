@@ -1,0 +1,10 @@
+"""Tenants' own sync jobs: rows that anybody writes, planned by ticks, run as jobs of the engine."""
+
+from __future__ import annotations
+
+from tidemill.sync.jobs.job_type import JobType
+from tidemill.sync.jobs.run import Run, RunGone
+from tidemill.sync.jobs.service import QUEUE, SyncJobs
+from tidemill.sync.jobs.types import load_types
+
+__all__ = ["QUEUE", "JobType", "Run", "RunGone", "SyncJobs", "load_types"]
