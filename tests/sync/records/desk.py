@@ -115,8 +115,8 @@ class Desk:
 
     async def open_run(self, job_type: str = "sync", payload: Mapping[str, Any] | None = None) -> UUID:
         return await self.db.fetchval(
-            "insert into sync_run_logs"
-            " (company_id, job_id, connector_id, job_type, payload, trigger, status, started_at, engine_job) values ($1, $2, $3, $4, $5, 'manual', 'running', tidemill.now(), $6) returning id",
+            "insert into sync_run_logs (company_id, job_id, connector_id, job_type, payload, engine_job, trigger, status,"
+            " started_at) values ($1, $2, $3, $4, $5, $6, 'manual', 'running', tidemill.now()) returning id",
             self.company,
             self.sync_job,
             self.connector_id,

@@ -111,6 +111,12 @@ class OwnCursor:
             self.at, self._next = self._next, None
 
 
+async def forget_cursors(run: Run) -> None:
+    """The run needs its own cursors no more."""
+    async with run.ctx.transaction() as conn:
+        await conn.execute(SQL.run_cursor_drop, run.id)
+
+
 def storable(cursor: str | None) -> str | None:
     """A connector's cursor, if it can be kept.
 

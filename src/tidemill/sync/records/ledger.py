@@ -10,6 +10,7 @@ from typing import Literal
 from tidemill.connectors import Batch, Stream
 from tidemill.postgres import Connection
 from tidemill.sync.jobs.run import Run
+from tidemill.sync.outcomes import COMPLETED, Verdict
 from tidemill.sync.records.cursor import Cursor
 from tidemill.sync.records.record import Bad, keys_of, row_of
 from tidemill.sync.records.report import FIRST_FEW, Report, Tally
@@ -41,6 +42,7 @@ class Ledger:
     Attributes:
         live: whether it is the sync itself. Only that numbers full loads and ends them: a read of the past belongs to
             none.
+        never_empty: whether no record at all is suspicious this time.
     """
 
     run: Run
@@ -49,6 +51,7 @@ class Ledger:
     report: Report
     mode: Mode = "upsert"
     live: bool = False
+    never_empty: bool = False
     _staged: int = 0
     _activates: int | None = None
 
@@ -93,11 +96,18 @@ class Ledger:
             await self._save(conn, tally, batch.cursor_after)
 
     async def finish(self) -> None:
-        """The read came to its end: what is staged is good."""
+        """The read came to its end: what is staged is good, and the verdict on the stream stands."""
         tally = self.tally.copied()
-        tally.ended = True
         async with self.run.transaction() as conn:
             await self._settle(conn, tally)
+            tally.ended = True
+            if self.never_empty and not tally.records:
+                # Providers and taps answer a wrong question with nothing at all, and no error.
+                tally.end(Verdict("partial", "no_rows"), f"{self.stream.name}: gave records before, and none this time")
+            elif tally.missing:
+                tally.end(Verdict("partial", "missing"))
+            else:
+                tally.end(Verdict("partial", "bad_rows") if tally.bad else COMPLETED)
             await self._save(conn, tally, None)
 
     async def give_up(self) -> None:

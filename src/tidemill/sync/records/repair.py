@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tidemill.connectors import Stream, Window
-from tidemill.engine import Done, Outcome, Partial
+from tidemill.engine import Done, Outcome, Partial, Snooze
 from tidemill.sync.jobs.run import Run
-from tidemill.sync.records.cursor import LiveCursor, OwnCursor
+from tidemill.sync.records.cursor import LiveCursor, OwnCursor, forget_cursors
 from tidemill.sync.records.findings import UNRECOVERABLE, Findings
 from tidemill.sync.records.ledger import Ledger
 from tidemill.sync.records.payload import flag_in, known_fields, streams_in, window_in
@@ -133,7 +133,10 @@ async def _gaps(found: Findings, streams: list[Stream], window: Window | None) -
             await report.save_apart()
         return ending
 
-    return _outcome(found, await read_all(report, fit, read))
+    outcome = await read_all(report, fit, read)
+    if not isinstance(outcome, Snooze):
+        await forget_cursors(found.run)
+    return _outcome(found, outcome)
 
 
 def _outcome(found: Findings, outcome: Outcome) -> Outcome:

@@ -10,7 +10,7 @@ from tidemill.engine import Fail, Outcome, Snooze
 from tidemill.errors import InvalidInput
 from tidemill.sync.jobs.run import Run
 from tidemill.sync.outcomes import Verdict
-from tidemill.sync.records.cursor import OwnCursor
+from tidemill.sync.records.cursor import OwnCursor, forget_cursors
 from tidemill.sync.records.ledger import Ledger, Mode
 from tidemill.sync.records.payload import known_fields, mode_in, run_in, streams_in, window_in
 from tidemill.sync.records.reading import Ending, chosen, read_stream
@@ -67,6 +67,7 @@ class ReplayRecords:
             outcome = await read_all(report, fit, lambda stream: _read(report, stream, window, _MODES[mode]))
             if not isinstance(outcome, Snooze):
                 run.actions[:] = _actions(report, window, mode)
+                await forget_cursors(run)
             return outcome
 
         return await over_streams(report, work)

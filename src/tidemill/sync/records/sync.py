@@ -43,11 +43,6 @@ class SyncRecords:
 
 async def _read(report: Report, stream: Stream) -> Ending:
     cursor = await LiveCursor.read(report.run, stream.name)
-    ever = cursor.rows_ever
-    ledger = Ledger(run=report.run, stream=stream, cursor=cursor, report=report, live=True)
-    ending = await read_stream(ledger, Window())
-    tally = ledger.tally
-    if tally.ended and stream.never_empty and ever and not tally.records:
-        # Providers and taps answer a wrong question with nothing at all, and no error.
-        tally.end(Verdict("partial", "no_rows"), f"{stream.name}: it gave records before, and none this time")
-    return ending
+    never_empty = stream.never_empty and cursor.rows_ever
+    ledger = Ledger(run=report.run, stream=stream, cursor=cursor, report=report, live=True, never_empty=never_empty)
+    return await read_stream(ledger, Window())

@@ -9,7 +9,7 @@ from tidemill.engine import Fail, Outcome, Partial, Skip, Snooze
 from tidemill.errors import ConfigurationError, InvalidInput
 from tidemill.sync.outcomes import Verdict
 from tidemill.sync.records.reading import OUT_OF_TIME, Ending, ended_by, streams_of
-from tidemill.sync.records.report import Report, Tally
+from tidemill.sync.records.report import Report
 
 
 async def over_streams(report: Report, work: Callable[[Mapping[str, Stream]], Awaitable[Outcome]]) -> Outcome:
@@ -46,9 +46,6 @@ async def read_all(report: Report, streams: Sequence[Stream], read: Callable[[St
         if report.of(stream.name).ended:
             continue
         ending = await read(stream)
-        tally = report.of(stream.name)
-        if tally.ended and tally.status == "running":
-            tally.end(_whole(tally))
         if ending.wait is not None:
             return await _put_off(report, ending)
         again = again or ending.error
@@ -82,10 +79,3 @@ def _unread(report: Report, verdict: Verdict, error: str) -> Outcome:
             return Skip(reason, metrics)
         case _:
             return Partial(reason, metrics)
-
-
-def _whole(tally: Tally) -> Verdict:
-    """A stream that was read to its end."""
-    if tally.missing:
-        return Verdict("partial", "missing")
-    return Verdict("partial", "bad_rows") if tally.bad else Verdict("completed")
