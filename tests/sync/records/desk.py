@@ -114,9 +114,10 @@ class Desk:
         )
 
     async def open_run(self, job_type: str = "sync", payload: Mapping[str, Any] | None = None) -> UUID:
-        return await self.db.fetchval(
-            "insert into sync_run_logs (company_id, job_id, connector_id, job_type, payload, engine_job, trigger, status,"
-            " started_at) values ($1, $2, $3, $4, $5, $6, 'manual', 'running', tidemill.now()) returning id",
+        run = await self.db.fetchval(
+            "insert into sync_run_logs "
+            " (company_id, job_id, connector_id, job_type, payload, engine_job, trigger, status, started_at)"
+            " values ($1, $2, $3, $4, $5, $6, 'manual', 'running', tidemill.now()) returning id",
             self.company,
             self.sync_job,
             self.connector_id,
@@ -124,11 +125,18 @@ class Desk:
             dict(payload or {}),
             self.job.id,
         )
+        await self.settle()
+        return run
+
+    async def settle(self) -> None:
+        """As whoever opens or closes a run does."""
+        await self.db.execute("select tidemill.settle_sync_jobs(array[$1::uuid])", self.sync_job)
 
     async def close_run(self, run: UUID, status: str = "completed") -> None:
         await self.db.execute(
             "update sync_run_logs set status = $2, finished_at = tidemill.now() where id = $1", run, status
         )
+        await self.settle()
 
     def attempt(
         self,

@@ -77,16 +77,22 @@ async def test_a_run_without_a_live_job_is_closed_and_its_sync_job_settled(well:
 
 
 async def test_a_sync_job_that_says_something_else_than_its_runs_is_settled(well: Desk) -> None:
-    await well.db.execute("update sync_jobs set run_state = 'queued' where id = $1", well.sync_job)
-    other = await well.db.fetchval(
-        "insert into sync_jobs (company_id, connector_id, job_type, run_state) values ($1, $2, 'sync', 'running')"
-        " returning id",
-        well.company,
-        well.connector_id,
-    )
+    others = [
+        await well.db.fetchval(
+            "insert into sync_jobs (company_id, connector_id, job_type, run_state) values ($1, $2, 'sync', $3)"
+            " returning id",
+            well.company,
+            well.connector_id,
+            state,
+        )
+        for state in ("queued", "running", "idle")
+    ]
     assert ("run_state_drifted", "settled", None, 2) in await found(well)
     states = await well.db.fetch("select id, run_state from sync_jobs where company_id = $1", well.company)
-    assert {row["id"]: row["run_state"] for row in states} == {well.sync_job: "running", other: "idle"}
+    assert {row["id"]: row["run_state"] for row in states} == {
+        well.sync_job: "idle",
+        **dict.fromkeys(others, "idle"),
+    }
 
 
 async def test_a_record_whose_digest_is_not_its_datas_is_brought_in_line_so_that_the_next_delivery_counts(
