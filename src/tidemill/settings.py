@@ -64,6 +64,14 @@ class Settings:
     """Provider calls that one worker process keeps open at a time."""
     sync_account_budget_s: Seconds = _setting("TIDEMILL_SYNC_ACCOUNT_BUDGET_S", default=60.0)
     """Seconds an account's job may take before it ends ``partial``, reason ``time_budget`` (seed 003's limit)."""
+    sync_jobs_at_once: Annotated[int, msgspec.Meta(ge=1)] = _setting("TIDEMILL_SYNC_JOBS_AT_ONCE", default=20)
+    """Runs of tenants' sync jobs that one worker process has side by side."""
+    sync_job_budget_s: Seconds = _setting("TIDEMILL_SYNC_JOB_BUDGET_S", default=900.0)
+    """Seconds a run of a sync job may take before it ends ``partial``, reason ``time_budget``; the next one goes on."""
+    sync_job_most_failures: Annotated[int, msgspec.Meta(ge=1)] = _setting("TIDEMILL_SYNC_JOB_MOST_FAILURES", default=10)
+    """Runs failed in a row after which a sync job is disabled."""
+    sync_job_rest_s: Seconds = _setting("TIDEMILL_SYNC_JOB_REST_S", default=60.0)
+    """Seconds a sync job rests after a run that failed; doubled by each further one, up to a day."""
     batch_size: Count = _setting("BATCH_SIZE", default=0)
     """Seed 003's profile: accounts a group, fleet-wide, with ``batch_delay_ms`` between groups; 0 = no groups."""
     batch_delay_ms: Count = _setting("BATCH_DELAY_MS", default=2000)

@@ -17,6 +17,8 @@ from tidemill.errors import ConfigurationError, InvalidInput, SchemaOutOfDate
 from tidemill.postgres import Database, Listener, check, database_url, migrate
 from tidemill.settings import Settings
 from tidemill.sync import QUEUE, Sync
+from tidemill.sync.jobs import QUEUE as SYNC_JOBS
+from tidemill.sync.jobs import SyncJobs, load_types
 from tidemill.vault import Keyring, Vault
 
 SCHEDULED_SYNC = "scheduled-sync"
@@ -35,6 +37,7 @@ one while it waits for anything but Postgres."""
 @dataclass(frozen=True, slots=True)
 class _SyncRooms:
     sync: Sync
+    sync_jobs: SyncJobs
     vault: Vault
     http: HttpClient
 
@@ -112,6 +115,11 @@ class Rooms:
         return self._sync_rooms.sync
 
     @property
+    def sync_jobs(self) -> SyncJobs:
+        """Tenants' own syncs."""
+        return self._sync_rooms.sync_jobs
+
+    @property
     def vault(self) -> Vault:
         """Sealed secrets."""
         return self._sync_rooms.vault
@@ -157,6 +165,7 @@ class Rooms:
         every = dict.fromkeys(self.engine.registry.queues, SMALL_JOBS)
         if self._above is not None:
             every[QUEUE] = accounts_at_once or settings.sync_accounts_at_once
+            every[SYNC_JOBS] = settings.sync_jobs_at_once
         for queue, most in (queues or {}).items():
             if queue not in every:
                 raise InvalidInput("queues", f"no job is declared in {queue!r}; there are: {', '.join(sorted(every))}")
@@ -174,6 +183,7 @@ class Rooms:
                 listener=listener,
                 lease_ttl=settings.lease_ttl_s,
                 schedules=self.schedules,
+                sources=[self._above.sync_jobs.source] if self._above else (),
                 retention=Retention(settings.job_history_days, settings.job_dead_days),
                 measures=measures,
             )
@@ -186,9 +196,17 @@ async def _sync_rooms(stack: AsyncExitStack, settings: Settings, engine: Engine,
     http = await stack.enter_async_context(await HttpClient.open(gate=gate, limits=limits))
     connector = ThreadsConnector.load(settings)
     sync = Sync(engine, connector=connector, http=http, gate=gate, vault=vault, settings=settings)
-    for kind in sync.kinds():
+    sync_jobs = SyncJobs(
+        engine,
+        types=load_types(settings),
+        connectors={connector.spec.name: connector},
+        http=http,
+        vault=vault,
+        settings=settings,
+    )
+    for kind in (*sync.kinds(), *sync_jobs.kinds()):
         engine.registry.add(kind)
-    return _SyncRooms(sync, vault, http)
+    return _SyncRooms(sync, sync_jobs, vault, http)
 
 
 async def _ready_schema(settings: Settings, url: str) -> None:

@@ -12,6 +12,7 @@ from tidemill.engine.backoff import Backoff
 from tidemill.engine.batch import BatchSummary, advance_batch, close_batch, seal_batch
 from tidemill.engine.budgets import Rate
 from tidemill.engine.context import Context
+from tidemill.engine.due import DueSource
 from tidemill.engine.engine import Engine, KeyHeld
 from tidemill.engine.fence import fence_held
 from tidemill.engine.job import Job, NewJob, Orphan
@@ -20,7 +21,7 @@ from tidemill.engine.outcome import Cancel, Done, Fail, Outcome, Partial, Skip, 
 from tidemill.engine.recurrence import Cron, Plan, Recurrence
 from tidemill.engine.schedules import Schedule, Schedules
 from tidemill.engine.spend import Budgets, BudgetSpent, Standing
-from tidemill.engine.worker import DueSource, Worker
+from tidemill.engine.worker import Worker
 
 __all__ = [
     "Backoff",

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 
-from tidemill.engine.cancel import heed_cancels
+from tidemill.engine import due
 from tidemill.engine.claims import Claims
-from tidemill.engine.deadlines import Deadlines
 from tidemill.engine.declare import declare_kinds
+from tidemill.engine.due import DueSource, Ticked, tick_always, tick_when_told
 from tidemill.engine.engine import Engine
-from tidemill.engine.finish import Ending
 from tidemill.engine.finisher import Finisher
 from tidemill.engine.housekeeping import Retention, keep_house_always
-from tidemill.engine.job import Job
 from tidemill.engine.measures import Measures
 from tidemill.engine.node import Beat, Node
 from tidemill.engine.rescue import end_overdue_batch, rescue_orphans
-from tidemill.engine.runner import run_job
-from tidemill.engine.statements import SQL
+from tidemill.engine.running import Running
 from tidemill.errors import DatabaseUnavailable
 from tidemill.postgres import Database
 
@@ -42,14 +39,6 @@ CHANNEL = "tidemill_job"
 _log = structlog.get_logger("tidemill.engine")
 
 
-class DueSource(Protocol):
-    """Something that turns due rows into jobs; any number of nodes may tick it at once."""
-
-    async def tick(self) -> object:
-        """Enqueue what is due now."""
-        ...
-
-
 class Worker:
     """Runs jobs of the engine's registered kinds until :meth:`stop`.
 
@@ -61,6 +50,7 @@ class Worker:
         lease_ttl: seconds of silence after which this process loses its jobs.
         grace: seconds that running handlers get on :meth:`stop` before they are cancelled and given back.
         schedules: ticked when the next fire is due.
+        sources: of other jobs that are due; each is ticked by a task of its own.
         retention: for how long what jobs leave behind is kept.
         measures: filled while it works; None costs nothing.
     """
@@ -74,7 +64,8 @@ class Worker:
         listener: Listener | None = None,
         lease_ttl: float = 15.0,
         grace: float = 25.0,
-        schedules: DueSource | None = None,
+        schedules: Ticked | None = None,
+        sources: Sequence[DueSource] = (),
         retention: Retention | None = None,
         measures: Measures | None = None,
     ) -> None:
@@ -84,17 +75,15 @@ class Worker:
         self._listener = listener
         self._grace = grace
         self._schedules = schedules
+        self._sources = {source.name: (source, asyncio.Event()) for source in sources}
         self._retention = retention
         self.measures = measures
         self.node = Node(control, ttl=lease_ttl, queues=queues)
-        self._finisher = Finisher(control, engine.registry, on_lost=self._report_lost, measures=measures)
-        self._deadlines = Deadlines()
-        self._tasks: dict[asyncio.Task[object], tuple[str, Job]] = {}
-        """What runs here, of which queue and job."""
-        self._asked: dict[asyncio.Task[object], str] = {}
-        """What was asked to stop, and the reason for its ending."""
+        self._running = Running(
+            engine, self.node, queues=queues, on_free=lambda queue: self._wakes[queue].set(), measures=measures
+        )
+        self._finisher = Finisher(control, engine.registry, on_lost=self._running.count_lost, measures=measures)
         self._claims = {queue: Claims(queue, engine, self.node, measures) for queue in self._queues}
-        self._running = dict.fromkeys(self._queues, 0)
         self._scaled: dict[str, int] = {}
         """What an operator set in place of ``queues``."""
         self._wakes: dict[str, asyncio.Event] = {queue: asyncio.Event() for queue in self._queues}
@@ -106,8 +95,6 @@ class Worker:
         self._due = asyncio.Event()
         self._stopping = asyncio.Event()
         self.started = asyncio.Event()
-        self.lost = 0
-        """Jobs whose lease this process lost."""
 
     def stop(self) -> None:
         """Ask for a graceful stop: claim nothing more, let handlers finish within the grace, give the rest back."""
@@ -118,7 +105,12 @@ class Worker:
     @property
     def running(self) -> Mapping[str, int]:
         """Jobs that run here now, by queue."""
-        return self._running
+        return self._running.by_queue
+
+    @property
+    def lost(self) -> int:
+        """Jobs whose lease this process lost."""
+        return self._running.lost
 
     @property
     def hears(self) -> bool | None:
@@ -138,12 +130,13 @@ class Worker:
         await self.node.register()
         if self._listener is not None:
             self._listener.on(CHANNEL, self._wake)
+            self._listener.on(due.CHANNEL, self._wake_source)
             await self._listener.start()
         finisher = asyncio.create_task(self._finisher.run(), name="finisher")
         loops = [
             asyncio.create_task(self._keep_alive(), name="heartbeat"),
             asyncio.create_task(self._upkeep(), name="upkeep"),
-            *([asyncio.create_task(self._fire(self._schedules), name="schedules")] if self._schedules else []),
+            *self._tickers(),
             asyncio.create_task(self._watch(), name="watchdog"),
             asyncio.create_task(keep_house_always(self._control, self._retention), name="housekeeping"),
             *(asyncio.create_task(self._claim_loop(queue), name=f"claim {queue}") for queue in self._queues),
@@ -156,10 +149,10 @@ class Worker:
             self.stop()
             await self._drain()
         finally:
-            for task in (stopping, finisher, *loops, *self._tasks):
+            for task in (stopping, finisher, *loops, *self._running.tasks):
                 task.cancel()
             ended = await asyncio.gather(finisher, *loops, return_exceptions=True)
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(*self._running.tasks, return_exceptions=True)
             self.node.close()
             if self._listener is not None:
                 await self._listener.close()
@@ -170,13 +163,13 @@ class Worker:
 
     async def _drain(self) -> None:
         """Let running handlers finish, then cancel and release the rest; all endings are written."""
-        if self._tasks:
-            _log.info("draining", jobs=len(self._tasks), grace_s=self._grace)
-            await asyncio.wait(list(self._tasks), timeout=self._grace)
-        for task in list(self._tasks):
+        if self._running.tasks:
+            _log.info("draining", jobs=len(self._running.tasks), grace_s=self._grace)
+            await asyncio.wait(list(self._running.tasks), timeout=self._grace)
+        for task in list(self._running.tasks):
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=self._grace)
+        if self._running.tasks:
+            await asyncio.wait(list(self._running.tasks), timeout=self._grace)
         try:
             async with asyncio.timeout(max(self._grace, ENDINGS_S)):
                 await self._finisher.drained()
@@ -198,12 +191,17 @@ class Worker:
             if not payload or payload == str(self._engine.names.queue(queue)):
                 event.set()
 
+    def _wake_source(self, payload: str) -> None:
+        for name, (_, woken) in self._sources.items():
+            if not payload or payload == name:
+                woken.set()
+
     async def _claim_loop(self, queue: str) -> None:
         wake = self._wakes[queue]
         while not self._stopping.is_set():
             wake.clear()
             most = self._scaled.get(queue, self._queues[queue])
-            free = min(MOST_CLAIMED, most - self._running[queue])
+            free = min(MOST_CLAIMED, most - self._running.by_queue[queue])
             if free > 0 and self.node.safe_s > 0 and await self._claim(queue, free):
                 continue
             await self._wait(wake, self._claims[queue].wait_s)
@@ -220,22 +218,12 @@ class Worker:
             claims.doubt()
             return False
         for job in jobs:
-            running = self._run(job, queue) if self.measures is None else self._measured(job, queue, self.measures)
-            task = asyncio.create_task(running)
-            self._tasks[task] = queue, job
-            self._running[queue] += 1
-            task.add_done_callback(self._reap)
+            self._running.start(job, queue, self._finisher)
         return claims.again
 
     def _known(self) -> set[int]:
         """The jobs that run here, or whose ending is still to be written."""
-        return self._finisher.unwritten.union(job.id for _, job in self._tasks.values())
-
-    def _reap(self, task: asyncio.Task[object]) -> None:
-        queue, _ = self._tasks.pop(task)
-        self._asked.pop(task, None)
-        self._running[queue] -= 1
-        self._wakes[queue].set()
+        return self._finisher.unwritten.union(job.id for _, job in self._running.tasks.values())
 
     async def _wait(self, wake: asyncio.Event, at_most: float | None) -> None:
         deaf = self._listener is None or not self._listener.healthy
@@ -248,42 +236,12 @@ class Worker:
         except TimeoutError:
             return
 
-    # Running ---------------------------------------------------------------------------------------------------------
-
-    async def _measured(self, job: Job, queue: str, measures: Measures) -> None:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        ending = await self._run(job, queue)
-        if ending is not None:
-            measures.ran(job.kind, ending.outcome, loop.time() - started)
-
-    async def _run(self, job: Job, queue: str) -> Ending | None:
-        """Run to the end; what is to be written of it, None when the lease was lost."""
-        try:
-            ending = await run_job(self._engine, job, self._deadlines, queue)
-        except asyncio.CancelledError:
-            if self.node.id != job.node or self.node.safe_s <= 0:
-                return None  # the lease is lost or about to be: rescue owns the job now
-            asked = self._asked.get(cast("asyncio.Task[object]", asyncio.current_task()))
-            ending = Ending(job, "cancelled", reason=asked, orphaned=True) if asked else Ending(job, "release")
-        if self.node.id != job.node:
-            return None  # given up and reported with all others of its incarnation
-        if ending is None:
-            self.lost += 1
-        else:
-            self._finisher.add(ending)
-        return ending
-
-    def _report_lost(self, endings: list[Ending]) -> None:
-        self.lost += len(endings)
-        _log.warning("lease_lost", jobs=[e.job.id for e in endings], note="nothing was written for them")
-
     # Upkeep ----------------------------------------------------------------------------------------------------------
 
     async def _keep_alive(self) -> None:
         """The heartbeat; what else a beat found is left to the upkeep, which may have to wait for a connection."""
         interval = min(POLL_S, self.node.ttl / 5)
-        while not self._stopping.is_set() or self._tasks:
+        while not self._stopping.is_set() or self._running.tasks:
             pause = interval
             try:
                 beat = await self.node.beat()
@@ -314,15 +272,14 @@ class Worker:
             except DatabaseUnavailable as e:
                 _log.warning("upkeep_waits_for_database", error=str(e))
 
-    async def _fire(self, schedules: DueSource) -> None:
-        """Tick when something is due. It may take seconds, for which the upkeep does not wait."""
-        while True:
-            await self._due.wait()
-            self._due.clear()
-            try:
-                await schedules.tick()
-            except DatabaseUnavailable as e:
-                _log.warning("schedules_wait_for_database", error=str(e))
+    def _tickers(self) -> list[asyncio.Task[None]]:
+        tickers = {
+            name: tick_always(source, woken, lambda: self.hears is True)
+            for name, (source, woken) in self._sources.items()
+        }
+        if self._schedules is not None:
+            tickers["schedules"] = tick_when_told(self._schedules, self._due)
+        return [asyncio.create_task(ticker, name=name) for name, ticker in tickers.items()]
 
     async def _look_after(self, beat: Beat) -> None:
         if beat.orphans:
@@ -330,7 +287,7 @@ class Worker:
         if beat.overdue:
             await end_overdue_batch(self._engine, self._control, self.node.id)
         if beat.cancels:
-            await self._stop_cancelled()
+            await self._running.stop_cancelled(self._control)
         if self._shaken:
             await self._stop_forgotten()
 
@@ -338,47 +295,21 @@ class Worker:
         ids = {str(self._engine.names.queue(queue)): queue for queue in self._queues} if per_process else {}
         self._scaled = {ids[queue]: most for queue, most in per_process.items() if queue in ids}
 
-    async def _stop_cancelled(self) -> None:
-        stops = {stop.token: stop for stop in await heed_cancels(self._engine, self._control, self.node.id)}
-        for task, (_, job) in self._tasks.items():
-            stop = stops.get(job.token)
-            if stop is not None and stop.job == job.id and task not in self._asked:
-                self._asked[task] = stop.reason
-                task.cancel()
-
     async def _stop_forgotten(self) -> None:
-        """Stop what runs under a claim that a crash of the server made it forget: the job waits again."""
         self._shaken = False  # before it asks: what happens meanwhile counts anew
-        running = {(job.id, job.token): task for task, (_, job) in self._tasks.items()}
-        ids, tokens = [job for job, _ in running], [token for _, token in running]
         try:
-            forgotten = await self._control.fetch(SQL.leases_gone, ids, tokens, self.node.id)
+            await self._running.stop_forgotten(self._control)
         except BaseException:
             self._shaken = True
             raise
-        for gone in forgotten:
-            task = running[gone["id"], gone["token"]]
-            if not task.done():
-                _log.warning("claim_forgotten", job=gone["id"], note="its handler is stopped; it runs again")
-                task.cancel()
 
     async def _watch(self) -> None:
         """Stop handlers before the database would give their jobs to somebody else."""
         while True:
-            if self._tasks and self.node.safe_s <= 0:
-                self._abandon("the heartbeat did not get through in time")
+            if self._running.tasks and self.node.safe_s <= 0:
+                self._running.abandon("the heartbeat did not get through in time")
             await asyncio.sleep(min(0.25, self.node.ttl / 20))
 
     async def _reincarnate(self) -> None:
-        self._abandon("the database no longer knows this process")
+        self._running.abandon("the database no longer knows this process")
         await self.node.register()
-
-    def _abandon(self, why: str) -> None:
-        self.node.forsake()
-        # A handler that was stopped before may still be cleaning up: its loss is told already.
-        stopped = {task: job.id for task, (_, job) in self._tasks.items() if not task.cancelling()}
-        for task in stopped:
-            task.cancel()
-        if stopped:
-            self.lost += len(stopped)
-            _log.warning("leases_lost", jobs=sorted(stopped.values()), why=why, note="their handlers are stopped")

@@ -143,8 +143,10 @@ create index if not exists idx_sync_jobs_company_next on public.sync_jobs (compa
 create unique index if not exists idx_sync_jobs_name on public.sync_jobs (company_id, name) where name is not null;
 -- What the tick reads, and nothing of what sleeps.
 create index if not exists sync_jobs_due on public.sync_jobs (next_run_at)
-    where next_run_at is not null and paused_at is null and disabled_reason is null and plan_error is null;
-create index if not exists sync_jobs_unplanned on public.sync_jobs (id) where planned_version is distinct from version;
+    where next_run_at is not null and paused_at is null and disabled_reason is null and plan_error is null
+        and planned_version = version;
+-- By type: what no worker knows costs those nothing that look for what they know.
+create index if not exists sync_jobs_unplanned on public.sync_jobs (job_type, id) where planned_version is distinct from version;
 
 create or replace function tidemill.derive_sync_job() returns trigger
 language plpgsql
@@ -260,7 +262,7 @@ create unique index if not exists idx_sync_run_logs_fire on public.sync_run_logs
 create unique index if not exists idx_sync_run_logs_request on public.sync_run_logs (job_id, request_key) where request_key is not null;
 create index if not exists sync_run_logs_open on public.sync_run_logs (job_id) where status in ('pending', 'running');
 create index if not exists sync_run_logs_running on public.sync_run_logs (connector_id) where status = 'running';
-create index if not exists sync_run_logs_asked on public.sync_run_logs (started_at) where status = 'pending' and engine_job is null;
+create index if not exists sync_run_logs_asked on public.sync_run_logs (job_type, started_at) where status = 'pending' and engine_job is null;
 create index if not exists sync_run_logs_started on public.sync_run_logs (started_at);
 
 create or replace trigger wake after insert on public.sync_run_logs

@@ -12,7 +12,13 @@ from uuid import UUID
 from tidemill.connectors import Connector
 from tidemill.connectors import Context as ReadContext
 from tidemill.engine import Context
+from tidemill.errors import TidemillError
 from tidemill.postgres import Connection
+from tidemill.sync.jobs.statements import SQL
+
+
+class RunGone(TidemillError):
+    """The run was ended by somebody else, or deleted with its job: there is nothing more to do."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,7 +60,10 @@ class Run:
 
         Raises:
             LeaseLost: when the run passed to somebody else; nothing written inside is kept.
+            RunGone: when it was ended, or deleted with its job; to be let pass.
         """
         async with self.ctx.transaction() as conn:
+            if not await conn.fetchval(SQL.run_held, self.id):
+                raise RunGone(f"run {self.id} is over")
             yield conn
         self.progressed = True

@@ -1,0 +1,186 @@
+"""Planning: a row that anybody wrote gets its next fire at the next tick, or is told what is wrong with it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tidemill.postgres import Database
+from tidemill.postgres.session import tenant_session
+
+from .support import NOON, QUARTERS, Scripted, World, until, world
+
+QUARTER = timedelta(minutes=15)
+
+
+async def test_a_new_job_gets_its_next_fire(w: World) -> None:
+    job = await w.job()
+    assert await w.tick() == pytest.approx(QUARTER.total_seconds(), abs=30)
+    row = await w.row(job)
+    assert (row["next_run_at"], row["status"], row["plan_error"]) == (NOON + QUARTER, "idle", None)
+    assert row["planned_version"] == row["version"]
+
+
+async def test_a_job_that_is_run_by_hand_has_no_next_fire(w: World) -> None:
+    job = await w.job({})
+    assert await w.tick() is None
+    assert (await w.row(job))["next_run_at"] is None
+
+
+async def test_local_times_are_the_schedules_else_the_companys_else_utc(w: World) -> None:
+    connector = await w.connector(await w.company(zone="Asia/Taipei"))
+    company = await w.job({"cron": "0 9 * * *"}, connector=connector)
+    own = await w.job({"cron": "0 9 * * *", "timezone": "Europe/Paris"}, connector=connector)
+    plain = await w.job({"cron": "0 9 * * *"})
+    await w.tick()
+    at = {job: (await w.row(job))["next_run_at"] for job in (company, own, plain)}
+    assert at == {
+        company: datetime(2026, 5, 5, 1, tzinfo=UTC),
+        own: datetime(2026, 5, 5, 7, tzinfo=UTC),
+        plain: datetime(2026, 5, 5, 9, tzinfo=UTC),
+    }
+
+
+async def test_a_company_that_moves_has_its_jobs_planned_anew(w: World) -> None:
+    job = await w.job({"cron": "0 9 * * *"})
+    await w.tick()
+    await w.db.execute("update public.companies set timezone = 'Asia/Taipei'")
+    await w.tick()
+    assert (await w.row(job))["next_run_at"] == datetime(2026, 5, 5, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("field", "column", "value"),
+    [
+        ("schedule.hour", "schedule", {"cron": "0 25 * * *"}),
+        ("schedule.day of month", "schedule", {"cron": "0 0 30 2 *"}),
+        ("schedule.timezone", "schedule", {"cron": "0 0 * * *", "timezone": "Mars/Olympus"}),
+        ("schedule.every", "schedule", {"every": "soon"}),
+        ("schedule.often", "schedule", {"often": True}),
+        ("schedule.misfire", "schedule", {"every": "1h", "misfire": {"all": 3}}),
+        ("schedule", "schedule", ["0 0 * * *"]),
+        ("schedule", "schedule", "0 0 * * *"),
+        ("payload", "payload", [1]),
+        ("payload.bad", "payload", {"bad": 1}),
+    ],
+)
+async def test_a_row_that_cannot_be_planned_says_why_until_it_is_mended(
+    w: World, field: str, column: str, value: Any
+) -> None:
+    bad, good = await w.job(**{"code": 1, column: value}), await w.job(code=2)
+    await w.tick()
+    row = await w.row(bad)
+    assert (row["status"], row["next_run_at"]) == ("error", None)
+    assert row["plan_error"].startswith(f"{field}: ")
+    assert (await w.row(good))["next_run_at"] == NOON + QUARTER
+
+    await w.edit(bad, column, QUARTERS if column == "schedule" else {})
+    await w.tick()
+    row = await w.row(bad)
+    assert (row["status"], row["next_run_at"], row["plan_error"]) == ("idle", NOON + QUARTER, None)
+
+
+async def test_json_nested_too_deeply_to_be_read_is_that_rows_trouble_alone(w: World) -> None:
+    deep = await w.job(code=1)
+    await w.db.execute(
+        "update public.sync_jobs set payload = (repeat('[', 3000) || repeat(']', 3000))::jsonb where id = $1", deep
+    )
+    good = await w.job(code=2)
+    await w.tick()
+    why = await w.db.fetchval("select plan_error from public.sync_jobs where id = $1", deep)
+    assert why == "payload: is nested too deeply"
+    assert (await w.row(good))["next_run_at"] == NOON + QUARTER
+
+
+async def test_a_type_that_fails_to_check_is_that_rows_trouble_alone(db: Database) -> None:
+    class Broken(Scripted):
+        def check(self, payload: Any) -> None:
+            raise KeyError("oops")
+
+    async with world(db, Broken(name="broken"), Scripted()) as w:
+        await w.clock(NOON)
+        broken, good = await w.job(code=1, job_type="broken"), await w.job(code=2)
+        await w.tick()
+        assert "KeyError" in (await w.row(broken))["plan_error"]
+        assert (await w.row(good))["plan_error"] is None
+
+
+async def test_a_companys_zone_that_is_none_is_told_as_the_companys(w: World) -> None:
+    job = await w.job(connector=await w.connector(await w.company(zone="Mars/Olympus")))
+    await w.tick()
+    assert (await w.row(job))["plan_error"].startswith("company.timezone: ")
+    await w.db.execute("update public.companies set timezone = null")
+    await w.tick()
+    assert (await w.row(job))["plan_error"] is None
+
+
+async def test_what_is_planned_stands_over_an_edit_unless_an_earlier_fire_lies_before_it(w: World) -> None:
+    job = await w.job({"cron": "0 * * * *"})
+    await w.tick()
+    await w.edit(job, "name", "tides")
+    await w.tick()
+    assert (await w.row(job))["next_run_at"] == NOON + timedelta(hours=1)
+    await w.edit(job, "schedule", QUARTERS)
+    await w.tick()
+    assert (await w.row(job))["next_run_at"] == NOON + QUARTER
+
+
+async def test_a_fire_that_is_due_while_its_job_is_edited_is_not_lost(w: World) -> None:
+    job = await w.job()
+    await w.tick()
+    await w.clock(NOON + QUARTER)
+    await w.edit(job, "schedule", {"cron": "*/5 * * * *"})
+    await w.tick()
+    assert [run["fire_at"] for run in await w.runs(job)] == [NOON + QUARTER]
+
+
+async def test_a_single_fire_that_came_before_it_was_planned_is_not_lost_and_happens_once(w: World) -> None:
+    job = await w.job({"at": (NOON + timedelta(seconds=1)).isoformat()})
+    await w.clock(NOON + timedelta(seconds=3))
+    await w.tick()
+    await w.edit(job, "name", "once")
+    await w.tick()
+    assert [run["fire_at"] for run in await w.runs(job)] == [NOON + timedelta(seconds=1)]
+    assert (await w.row(job))["next_run_at"] is None
+
+
+async def test_types_that_only_newer_processes_know_are_left_to_them(db: Database, w: World) -> None:
+    job = await w.job(job_type="replay")
+    await w.tick()
+    row = await w.row(job)
+    assert (row["planned_version"], row["plan_error"]) == (None, None)
+    async with world(db, Scripted(name="replay")) as newer:
+        await newer.tick()
+        await newer.clock(NOON + QUARTER)
+    assert await w.tick() is None
+    assert await w.runs(job) == []
+    async with world(db, Scripted(name="replay")) as newer:
+        await newer.tick()
+    assert len(await w.runs(job)) == 1
+
+
+async def test_an_admins_own_write_is_planned_as_any_other(w: World) -> None:
+    company = await w.company()
+    connector = await w.connector(company)
+    claims = {"role": "authenticated", "company_id": str(company), "app_metadata": {"role_keys": ["Vibot.admin"]}}
+    async with tenant_session(w.db, claims) as conn:
+        job = await conn.fetchval(
+            "insert into public.sync_jobs (company_id, connector_id, job_type, schedule)"
+            " values ($1, $2, 'sync', '{\"every\": \"1h\"}') returning id",
+            company,
+            connector,
+        )
+    await w.tick()
+    assert (await w.row(job))["next_run_at"] == NOON + timedelta(hours=1)
+
+
+async def test_a_worker_plans_a_new_row_at_once(w: World) -> None:
+    async with w.working():
+        job = await w.job()
+
+        async def planned() -> bool:
+            return (await w.row(job))["next_run_at"] is not None
+
+        await until(planned, "the plan")
