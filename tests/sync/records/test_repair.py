@@ -196,10 +196,10 @@ async def test_what_an_attempt_mended_is_told_by_the_one_after_it(well: Desk) ->
 @pytest.mark.parametrize(
     ("payload", "field"),
     [
-        ({"dry_run": "yes"}, "payload.dry_run"),
-        ({"mode": "fill"}, "payload.mode"),
-        ({"streams": [""]}, "payload.streams[0]"),
-        ({"window": {}}, "payload.window.since"),
+        ({"dry_run": "yes"}, "dry_run"),
+        ({"mode": "fill"}, "mode"),
+        ({"streams": [""]}, "streams[0]"),
+        ({"window": {}}, "window.since"),
     ],
     ids=["dry_run", "mode", "streams", "window"],
 )

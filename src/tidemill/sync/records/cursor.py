@@ -113,7 +113,7 @@ class OwnCursor:
 
 async def forget_cursors(run: Run) -> None:
     """The run needs its own cursors no more."""
-    async with run.ctx.transaction() as conn:
+    async with run.transaction(progress=False) as conn:
         await conn.execute(SQL.run_cursor_drop, run.id)
 
 

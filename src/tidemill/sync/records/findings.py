@@ -32,7 +32,7 @@ class Findings:
         """A transaction in which something is found and mended; what was found is committed with it."""
         known = [dict(action) for action in self.run.actions]
         try:
-            async with self.run.ctx.transaction() as conn:
+            async with self.run.transaction(progress=False) as conn:
                 yield conn
                 if self.run.actions != known:
                     await self.report.save(conn)

@@ -65,7 +65,7 @@ class Ledger:
         if self.stream.key:
             return
         self._staged = 0
-        async with self.run.ctx.transaction() as conn:
+        async with self.run.transaction(progress=False) as conn:
             await conn.execute(SQL.staged_drop, self.run.id, self.stream.name)
 
     async def commit(self, batch: Batch) -> None:
@@ -86,7 +86,7 @@ class Ledger:
             self._activates = batch.activate
         moves = batch.cursor_after is not None
         # Records without a cursor are read again by the next attempt: that is no progress.
-        async with self.run.transaction() if moves else self.run.ctx.transaction() as conn:
+        async with self.run.transaction(progress=moves) as conn:
             for chunk in chunks:
                 await self._put(conn, chunk, batch.version if self.live else None, tally)
             if moves or self.stream.key:

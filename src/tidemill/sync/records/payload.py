@@ -23,7 +23,7 @@ def known_fields(payload: Mapping[str, Any], *fields: str) -> None:
     """
     for name in payload:
         if name not in fields:
-            raise InvalidInput(f"payload.{name}", f"there is no such field; there are: {', '.join(fields)}")
+            raise InvalidInput(name, f"there is no such field; there are: {', '.join(fields)}")
 
 
 def streams_in(payload: Mapping[str, Any]) -> list[str] | None:
@@ -36,13 +36,13 @@ def streams_in(payload: Mapping[str, Any]) -> list[str] | None:
     if given is None:
         return None
     if not isinstance(given, list) or not given:
-        raise InvalidInput("payload.streams", "give a list of names, or leave it out for all streams")
+        raise InvalidInput("streams", "give a list of names, or leave it out for all streams")
     names = cast(list[Any], given)
     if len(names) > MOST_STREAMS:
-        raise InvalidInput("payload.streams", f"names {len(names):,} streams; the most is {MOST_STREAMS:,}")
+        raise InvalidInput("streams", f"names {len(names):,} streams; the most is {MOST_STREAMS:,}")
     for i, name in enumerate(names):
         if not isinstance(name, str) or not name:
-            raise InvalidInput(f"payload.streams[{i}]", "give the name of a stream")
+            raise InvalidInput(f"streams[{i}]", "give the name of a stream")
     return list(dict.fromkeys(cast(Sequence[str], names)))
 
 
@@ -56,14 +56,14 @@ def window_in(payload: Mapping[str, Any]) -> Window | None:
     if given is None:
         return None
     if not isinstance(given, Mapping):
-        raise InvalidInput("payload.window", 'give an object such as {"since": "2026-01-01T00:00:00Z", "until": …}')
+        raise InvalidInput("window", 'give an object such as {"since": "2026-01-01T00:00:00Z", "until": …}')
     window = cast(Mapping[str, Any], given)
     for name in window:
         if name not in ("since", "until"):
-            raise InvalidInput(f"payload.window.{name}", "there is no such field; there are: since, until")
+            raise InvalidInput(f"window.{name}", "there is no such field; there are: since, until")
     since, until = (_instant(window, name) for name in ("since", "until"))
     if since >= until:
-        raise InvalidInput("payload.window.until", "lies not after payload.window.since")
+        raise InvalidInput("window.until", "lies not after window.since")
     return Window(since=since, until=until)
 
 
@@ -79,7 +79,7 @@ def run_in(payload: Mapping[str, Any]) -> UUID | None:
     try:
         return UUID(cast(str, given))
     except (ValueError, TypeError, AttributeError):
-        raise InvalidInput("payload.run", "give the id of a run, a UUID") from None
+        raise InvalidInput("run", "give the id of a run, a UUID") from None
 
 
 def mode_in(payload: Mapping[str, Any]) -> ReplayMode:
@@ -90,7 +90,7 @@ def mode_in(payload: Mapping[str, Any]) -> ReplayMode:
     """
     given = payload.get("mode", "fill")
     if given not in REPLAY_MODES:
-        raise InvalidInput("payload.mode", f"give one of {', '.join(REPLAY_MODES)}")
+        raise InvalidInput("mode", f"give one of {', '.join(REPLAY_MODES)}")
     return given
 
 
@@ -102,12 +102,12 @@ def flag_in(payload: Mapping[str, Any], name: str) -> bool:
     """
     given = payload.get(name, False)
     if not isinstance(given, bool):
-        raise InvalidInput(f"payload.{name}", "give true or false")
+        raise InvalidInput(name, "give true or false")
     return given
 
 
 def _instant(window: Mapping[str, Any], name: str) -> datetime:
-    field, given = f"payload.window.{name}", window.get(name)
+    field, given = f"window.{name}", window.get(name)
     if given is None:
         raise InvalidInput(field, "is required")
     try:

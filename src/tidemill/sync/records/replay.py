@@ -36,7 +36,7 @@ class ReplayRecords:
         known_fields(payload, "window", "run", "mode", "streams")
         window, run = window_in(payload), run_in(payload)
         if (window is None) == (run is None):
-            raise InvalidInput("payload.window", "give either a window or the run whose window is meant")
+            raise InvalidInput("window", "give either a window or the run whose window is meant")
         mode_in(payload)
         streams_in(payload)
 

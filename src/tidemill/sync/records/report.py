@@ -15,7 +15,7 @@ from tidemill.sync.jobs.run import Run
 from tidemill.sync.outcomes import Verdict
 from tidemill.sync.records.statements import SQL
 
-MOST_LISTED = 100
+MOST_LISTED = 50
 """Streams that are listed one by one; all are in the sums."""
 FIRST_FEW = 5
 """Keys and bad rows that are named."""
@@ -96,7 +96,7 @@ class Tally(msgspec.Struct):
 
     def end(self, verdict: Verdict, error: str | None = None) -> None:
         """It has come to this."""
-        self.status, self.reason, self.error = verdict.status, verdict.reason, error and error[:500]
+        self.status, self.reason, self.error = verdict.status, verdict.reason, error and readable(error)
 
     def begin(self) -> None:
         """It is read, perhaps once more: what an earlier attempt came to no longer stands."""
@@ -135,7 +135,7 @@ class Report:
 
     async def save_apart(self) -> None:
         """Write them in a transaction of their own, which is no progress."""
-        async with self.run.ctx.transaction() as conn:
+        async with self.run.transaction(progress=False) as conn:
             await self.save(conn)
 
     def metrics(self) -> dict[str, Any]:
@@ -172,6 +172,11 @@ class Report:
             tally = self.of(name)
             if not tally.ended:
                 tally.end(Verdict("partial" if tally.wrote else "skipped", reason))
+
+
+def readable(text: str) -> str:
+    """What jsonb can keep of a message, bounded."""
+    return text[:500].encode(errors="replace").decode().replace("\0", "\ufffd")
 
 
 def _told(tally: Tally) -> dict[str, Any]:

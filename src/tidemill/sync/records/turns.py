@@ -9,7 +9,7 @@ from tidemill.engine import Fail, Outcome, Partial, Skip, Snooze
 from tidemill.errors import ConfigurationError, InvalidInput
 from tidemill.sync.outcomes import Verdict
 from tidemill.sync.records.reading import OUT_OF_TIME, Ending, ended_by, streams_of
-from tidemill.sync.records.report import Report
+from tidemill.sync.records.report import Report, readable
 
 
 async def over_streams(report: Report, work: Callable[[Mapping[str, Stream]], Awaitable[Outcome]]) -> Outcome:
@@ -71,7 +71,7 @@ async def _put_off(report: Report, ending: Ending) -> Outcome:
 
 
 def _unread(report: Report, verdict: Verdict, error: str) -> Outcome:
-    reason, metrics = verdict.reason or "provider", {"error": error[:500], **report.metrics()}
+    reason, metrics = verdict.reason or "provider", {"error": readable(error), **report.metrics()}
     match verdict.status:
         case "failed":
             return Fail(reason, metrics)
