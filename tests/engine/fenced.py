@@ -24,6 +24,11 @@ from tidemill.postgres import Connection, Database
 from tidemill.settings import Settings
 from tidemill.sync import account, connect_account, scheduled
 from tidemill.sync.ending import StepEnd, end_steps
+from tidemill.sync.jobs import Run
+from tidemill.sync.jobs.endings import RunEnd, end_runs
+from tidemill.sync.jobs.firing import KIND as SYNC_JOB
+from tidemill.sync.jobs.opening import Began
+from tidemill.sync.jobs.rules import Rules
 from tidemill.sync.layers import AccountObservation, DayViews, PostObservation
 from tidemill.sync.observed import Observed
 from tidemill.sync.opening import Opening, open_accounts
@@ -32,7 +37,7 @@ from tidemill.sync.statements import SQL
 from tidemill.sync.work import Progress
 from tidemill.vault import Secret
 
-ENGINE, SYNC, LAYERS = "engine/sql/", "sync/sql/", "sync/layers/sql/"
+ENGINE, SYNC, LAYERS, JOBS = "engine/sql/", "sync/sql/", "sync/layers/sql/", "sync/jobs/sql/"
 LOST = "the lease was lost"
 NO_KEY = "test:" + "A" * 43 + "="
 
@@ -304,6 +309,77 @@ async def end_rows(h: Home, job: Job) -> object:
     )
 
 
+class Idle:
+    """A job type that does nothing."""
+
+    name = "sync"
+
+    def check(self, payload: Any) -> None:
+        return None
+
+    async def run(self, run: Run) -> None:
+        return None
+
+
+async def sync_job(h: Home) -> Job:
+    h.app.sync_jobs.types["sync"] = Idle()
+    company = await h.db.fetchval("insert into public.companies (code, name) values ('c', 'c') returning id")
+    connector = await h.db.fetchval(
+        "insert into public.integration_connectors (company_id, provider) values ($1, 'threads') returning id", company
+    )
+    job = await h.db.fetchval(
+        "insert into public.sync_jobs (company_id, connector_id, job_type) values ($1, $2, 'sync') returning id",
+        company,
+        connector,
+    )
+    await h.db.execute("select public.sync_job_control($1, 'run')", job)
+    await h.app.sync_jobs.source.tick()
+    return await h.claimed(SYNC_JOB, "sync_jobs")
+
+
+async def begin_run(h: Home, job: Job) -> Began:
+    ctx = h.context(job)
+    async with ctx.transaction() as conn:
+        began = await h.app.sync_jobs._runs.opening(ctx, conn, UUID(job.args["run"]))
+    assert isinstance(began, Began)
+    return began
+
+
+async def begun_run(h: Home) -> Job:
+    job = await sync_job(h)
+    await begin_run(h, job)
+    return job
+
+
+async def note_run(h: Home, job: Job) -> object:
+    run: Any = RunOf(h.context(job), UUID(job.args["run"]))
+    return await h.app.sync_jobs._runs._failed(run, ConnectionError("no"), goes_on=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOf:
+    """What of a run its failure looks at."""
+
+    ctx: Context
+    id: UUID
+    attempt: int = 1
+
+    @property
+    def read(self) -> Any:
+        return self
+
+    @property
+    def secrets(self) -> dict[str, Secret]:
+        return {}
+
+
+async def end_run(h: Home, job: Job) -> object:
+    rules = Rules(most_failures=1, rest=timedelta(minutes=1))
+    end = RunEnd(run=UUID(job.args["run"]), status="failed", reason="x", metrics={"n": 1})
+    async with h.context(job).transaction() as conn:
+        return await end_runs(conn, [end], rules)
+
+
 OBSERVED = files(SYNC, "upsert_posts", "posts_done", "tombstone_posts") | files(
     LAYERS, "post_metrics_write", "account_insights_write"
 )
@@ -330,6 +406,11 @@ PATHS = {
         account_with_posts,
         end_step,
         files(SYNC, "step_end", "token_trouble", "disable_step", "token_works") | OBSERVED,
+    ),
+    "a sync job's run begins": Path(sync_job, begin_run, files(JOBS, "run_start", "settle")),
+    "a sync job's attempt fails": Path(begun_run, note_run, files(JOBS, "run_note")),
+    "a sync job's run ends": Path(
+        begun_run, end_run, files(JOBS, "end_runs", "end_summary", "end_disable", "end_settle")
     ),
     "an account's rows are closed": Path(account_job, end_rows, files(SYNC, "rows_end")),
 }

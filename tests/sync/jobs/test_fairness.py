@@ -45,9 +45,9 @@ async def make(w: World, code: str, jobs: int, *, connectors: int) -> set[UUID]:
     rows = await w.db.fetch(
         "insert into public.sync_jobs (company_id, connector_id, job_type, schedule, priority)"
         " select $1, i.id, 'sync', '{\"cron\": \"0 * * * *\"}', case when $2 > 10 then 10 else 0 end"
-        " from generate_series(1, $2::int) n"
-        " join (select id, row_number() over (order by id) as n from public.integration_connectors where company_id = $1) i"
-        " on i.n = 1 + n % $3 returning id",
+        " from generate_series(1, $2::int) g (n) join ("
+        "   select id, row_number() over (order by id) as n from public.integration_connectors where company_id = $1"
+        " ) i on i.n = 1 + g.n % $3 returning id",
         company,
         jobs,
         connectors,

@@ -84,7 +84,7 @@ def spec(rng: random.Random) -> dict[str, Any]:
             {"every": "6h", "overlap": "queue", "misfire": {"all": 10}},
             {"cron": "0 */4 * * *", "overlap": "allow", "misfire": {"all": 10}},
         ),
-        (25, 30, 25, 5, 5, 5, 3, 2),
+        (35, 40, 12, 3, 3, 3, 2, 2),
     )[0]
 
 

@@ -35,10 +35,13 @@ async def thread(run: Run) -> Any:
 
 
 async def work(url: str) -> None:
-    async with await Database.open(url, name="victim") as db, world(db, Scripted(thread)) as w:
-        async with w.working(lease_ttl=LEASE_S) as worker:
-            structlog.get_logger("tests").info("ready", node=worker.node.id)
-            await asyncio.Event().wait()
+    async with (
+        await Database.open(url, name="victim") as db,
+        world(db, Scripted(thread)) as w,
+        w.working(lease_ttl=LEASE_S) as worker,
+    ):
+        structlog.get_logger("tests").info("ready", node=worker.node.id)
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

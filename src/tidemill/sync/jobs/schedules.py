@@ -82,9 +82,10 @@ def told(e: Exception) -> str:
 
 def below(whole: str, e: InvalidInput) -> InvalidInput:
     """The same refusal of a part of ``whole``."""
+    problem = str(e).removeprefix(f"{e.field}: ")
     if e.field == whole:
         return e
-    return InvalidInput(f"{whole}.{e.field}", str(e).removeprefix(f"{e.field}: "))
+    return InvalidInput(f"{whole}.{e.field}", problem) if e.field.strip() else InvalidInput(whole, f"'' {problem}")
 
 
 def _decoded(field: str, text: str) -> object:
