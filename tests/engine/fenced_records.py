@@ -27,7 +27,7 @@ async def run_begun(h: Home) -> Job:
     full = {"version": 1, "activate": 1, "cursor": "1"}
     connector.add(KEYED, steps(batch({"id": 1}, deletes=["2"], **full)))
     connector.add(KEYLESS, steps(batch({"id": 1}, **full)))
-    _begun[job.id] = replace(run, connector=connector)
+    _begun[job.id] = replace(run, connector=connector, provider="scripted")
     return job
 
 

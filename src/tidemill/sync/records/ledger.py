@@ -116,7 +116,7 @@ class Ledger:
 
     async def _save(self, conn: Connection, tally: Tally, cursor: str | None) -> None:
         """The transaction's last writes. Only now is it counted: what goes wrong before leaves the tally alone."""
-        await self.cursor.move(conn, cursor, rows=bool(tally.records))
+        await self.cursor.move(conn, cursor, rows=bool(tally.records) and not self._staged)
         tally.cursor_moved |= cursor is not None and cursor != self.cursor.at
         before = self.tally
         if cursor is not None:

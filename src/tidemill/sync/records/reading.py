@@ -52,15 +52,7 @@ async def streams_of(run: Run) -> dict[str, Stream]:
         ProviderError, TimeBudgetSpent: that could not be found out.
         ConnectorBroke: by a fault of the connector.
     """
-    try:
-        async with asyncio.timeout(max(run.read.remaining(), 0) + GRACE_S):
-            return {stream.name: stream for stream in await run.connector.streams(run.read)}
-    except TidemillError:
-        raise
-    except TimeoutError:
-        raise TimeBudgetSpent("the connector did not name its streams in time") from None
-    except Exception as e:
-        raise _broke(run, e) from e
+    return {stream.name: stream for stream in await _asked(run, lambda: run.connector.streams(run.read))}
 
 
 def chosen(streams: Mapping[str, Stream], wanted: Sequence[str] | None) -> tuple[list[Stream], list[str]]:

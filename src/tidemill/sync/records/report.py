@@ -72,7 +72,7 @@ class Tally(msgspec.Struct):
     @property
     def wrote(self) -> bool:
         """Whether anything came of it."""
-        return bool(self.records or self.deleted or self.cursor_moved)
+        return bool(self.added or self.changed or self.deleted or self.cursor_moved)
 
     def copied(self) -> Tally:
         """One that can be counted on while this one stands."""
