@@ -50,6 +50,7 @@ class Tally(msgspec.Struct):
         records: taken, as often as they came; added, changed: of these, new ones, and known ones with other data.
         deleted, bad, missing, batches: what the provider has no more, what could not be stored, what it did not give
             although it was asked for, commits.
+        stored: of the records, those that have come to where they belong, changed or not; staged ones have not yet.
         bad_rows, added_keys, changed_keys: the first few.
     """
 
@@ -64,6 +65,7 @@ class Tally(msgspec.Struct):
     bad: int = 0
     missing: int = 0
     batches: int = 0
+    stored: int = 0
     cursor_moved: bool = False
     bad_rows: list[str] = []
     added_keys: list[str] = []
@@ -72,7 +74,7 @@ class Tally(msgspec.Struct):
     @property
     def wrote(self) -> bool:
         """Whether anything came of it."""
-        return bool(self.added or self.changed or self.deleted or self.cursor_moved)
+        return bool(self.stored or self.deleted or self.cursor_moved)
 
     def copied(self) -> Tally:
         """One that can be counted on while this one stands."""
@@ -89,6 +91,7 @@ class Tally(msgspec.Struct):
 
     def put(self, judged: Any) -> None:
         """Count what a statement told of the records it was given."""
+        self.stored += judged["records"]
         self.added += judged["added"]
         self.changed += judged["changed"]
         for mine, more in ((self.added_keys, judged["added_keys"]), (self.changed_keys, judged["changed_keys"])):
