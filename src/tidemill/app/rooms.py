@@ -19,6 +19,7 @@ from tidemill.settings import Settings
 from tidemill.sync import QUEUE, Sync
 from tidemill.sync.jobs import QUEUE as SYNC_JOBS
 from tidemill.sync.jobs import SyncJobs, load_types
+from tidemill.sync.records import record_types
 from tidemill.vault import Keyring, Vault
 
 SCHEDULED_SYNC = "scheduled-sync"
@@ -201,7 +202,7 @@ async def _sync_rooms(stack: AsyncExitStack, settings: Settings, engine: Engine,
     sync = Sync(engine, connector=connector, http=http, gate=gate, vault=vault, settings=settings)
     sync_jobs = SyncJobs(
         engine,
-        types=load_types(settings),
+        types=load_types(settings, record_types()),
         connectors={connector.spec.name: connector},
         http=http,
         vault=vault,

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from tidemill.connectors import Batch, HttpClient, Spec, Stream, Window
+from tidemill.connectors import Batch, Connector, HttpClient, Spec, Stream, Window
 from tidemill.connectors import Context as ReadContext
 from tidemill.engine import Done, Engine, Outcome, Registry, Worker
 from tidemill.engine.control import open_control
@@ -172,7 +172,9 @@ class World:
 
 
 @asynccontextmanager
-async def world(db: Database, *types: Scripted, **settings: Any) -> AsyncGenerator[World]:
+async def world(
+    db: Database, *types: Any, connectors: Mapping[str, Connector] | None = None, **settings: Any
+) -> AsyncGenerator[World]:
     """One process's view of a database; at NOON unless the clock was moved before."""
     known = types or (Scripted(),)
     chosen = Settings(database_url=db.url, env="test", vault_keys=VAULT_KEYS, **settings)
@@ -182,7 +184,7 @@ async def world(db: Database, *types: Scripted, **settings: Any) -> AsyncGenerat
         jobs = SyncJobs(
             engine,
             types={t.name: t for t in known},
-            connectors={PROVIDER: Sea()},
+            connectors=connectors or {PROVIDER: Sea()},
             http=http,
             vault=vault,
             settings=chosen,

@@ -356,9 +356,9 @@ comment on table public.synced_records is 'The newest state of every record that
 comment on column public.synced_records.company_id is 'The tenant.';
 comment on column public.synced_records.connector_id is 'The connector.';
 comment on column public.synced_records.stream is 'The stream.';
-comment on column public.synced_records.key is 'The values of the stream''s key fields as a JSON array; for a stream without a key a digest of the record.';
+comment on column public.synced_records.key is 'The values of the stream''s key fields as a compact JSON array; for a stream without a key the record''s digest and its number among equal ones.';
 comment on column public.synced_records.data is 'The record.';
-comment on column public.synced_records.hash is 'SHA-256 of the record''s canonical JSON.';
+comment on column public.synced_records.hash is 'SHA-256 of the record as jsonb prints it: sha256(convert_to(data::text, ''UTF8'')).';
 comment on column public.synced_records.version is 'The version of the stream that it came with, where the provider numbers its full loads.';
 comment on column public.synced_records.first_seen_at is 'When it first came (tidemill.now()).';
 comment on column public.synced_records.last_seen_at is 'When it last came.';
@@ -389,21 +389,31 @@ create index if not exists idx_connector_state_company_id on public.connector_st
 create table if not exists tidemill.staged_record (
     run     uuid not null references public.sync_run_logs (id) on delete cascade,
     stream  text not null,
-    ordinal bigint not null,
-    key     text not null,
-    data    jsonb not null,
     hash    bytea not null,
+    ordinal bigint not null,
+    data    jsonb not null,
     version bigint,
-    primary key (run, stream, ordinal)
+    -- They are taken from here in the order of their digests, so that equal ones are numbered as they are met.
+    primary key (run, stream, hash, ordinal)
 );
 comment on table tidemill.staged_record is 'Records of streams without a key that came before the cursor that makes them valid; they become visible with it, or go with the attempt.';
 comment on column tidemill.staged_record.run is 'The run.';
 comment on column tidemill.staged_record.stream is 'The stream.';
-comment on column tidemill.staged_record.ordinal is 'Their order.';
-comment on column tidemill.staged_record.key is 'As in synced_records.';
-comment on column tidemill.staged_record.data is 'The record.';
 comment on column tidemill.staged_record.hash is 'As in synced_records.';
+comment on column tidemill.staged_record.ordinal is 'Their order.';
+comment on column tidemill.staged_record.data is 'The record.';
 comment on column tidemill.staged_record.version is 'As in synced_records.';
+
+create table if not exists tidemill.run_cursor (
+    run    uuid not null references public.sync_run_logs (id) on delete cascade,
+    stream text not null,
+    cursor text not null,
+    primary key (run, stream)
+);
+comment on table tidemill.run_cursor is 'How far a replay or repair has read: a cursor of its own, so that it resumes after a crash and leaves the live one alone.';
+comment on column tidemill.run_cursor.run is 'The run.';
+comment on column tidemill.run_cursor.stream is 'The stream.';
+comment on column tidemill.run_cursor.cursor is 'In the connector''s own words; may hold what is not for everybody, so it does not stand in the run''s metrics.';
 
 create table if not exists public.sync_notifications (
     id           uuid primary key default gen_random_uuid(),
@@ -526,6 +536,7 @@ select tidemill.protect('public.synced_records');
 select tidemill.protect('public.connector_state');
 select tidemill.protect('public.sync_notifications');
 select tidemill.protect('tidemill.staged_record');
+select tidemill.protect('tidemill.run_cursor');
 
 grant select, insert, update, delete on public.integration_connectors, public.connector_credentials, public.sync_jobs,
     public.sync_run_logs, public.synced_records, public.connector_state, public.sync_notifications to service_role;

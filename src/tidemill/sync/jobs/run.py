@@ -55,8 +55,12 @@ class Run:
     actions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[Connection]:
+    async def transaction(self, *, progress: bool = True) -> AsyncGenerator[Connection]:
         """A transaction that commits only while the run is ours; what it commits counts as progress.
+
+        Args:
+            progress: False for what the next attempt would do once more, so that a run that fails at the same place
+                again and again does not go on at once for ever.
 
         Raises:
             LeaseLost: when the run passed to somebody else; nothing written inside is kept.
@@ -66,4 +70,4 @@ class Run:
             if not await conn.fetchval(SQL.run_held, self.id):
                 raise RunGone(f"run {self.id} is over")
             yield conn
-        self.progressed = True
+        self.progressed = self.progressed or progress
