@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from tidemill.connectors import HttpClient, Limits, SharedGate
-from tidemill.connectors.threads import ThreadsConnector
+from tidemill.connectors.registry import Connectors
 from tidemill.engine import Engine, Kind, Rate, Registry, Schedule, Schedules, Worker
 from tidemill.engine.chain import closing_kind
 from tidemill.engine.control import open_control
@@ -17,9 +17,11 @@ from tidemill.errors import ConfigurationError, InvalidInput, SchemaOutOfDate
 from tidemill.postgres import Database, Listener, check, database_url, migrate
 from tidemill.settings import Settings
 from tidemill.sync import QUEUE, Sync
+from tidemill.sync.company import CompanyAccounts
+from tidemill.sync.company_repair import CompanyRepair
 from tidemill.sync.jobs import QUEUE as SYNC_JOBS
-from tidemill.sync.jobs import SyncJobs, load_types
-from tidemill.sync.records import record_types
+from tidemill.sync.jobs import ByProvider, SyncJobs, load_types
+from tidemill.sync.records import RepairRecords, ReplayRecords, SyncRecords
 from tidemill.vault import Keyring, Vault
 
 SCHEDULED_SYNC = "scheduled-sync"
@@ -198,17 +200,23 @@ async def _sync_rooms(stack: AsyncExitStack, settings: Settings, engine: Engine,
     gate = SharedGate(engine.budgets)
     limits = limits or Limits(calls_in_flight=settings.sync_calls_in_flight)
     http = await stack.enter_async_context(await HttpClient.open(gate=gate, limits=limits))
-    connector = ThreadsConnector.load(settings)
-    sync = Sync(engine, connector=connector, http=http, gate=gate, vault=vault, settings=settings)
+    connectors = Connectors.load(settings)
+    sync = Sync(engine, connector=connectors["threads"], http=http, gate=gate, vault=vault, settings=settings)
+    company = CompanyAccounts(engine)
+    built_in = (
+        ByProvider(SyncRecords(), threads=company),
+        ReplayRecords(),
+        ByProvider(RepairRecords(), threads=CompanyRepair()),
+    )
     sync_jobs = SyncJobs(
         engine,
-        types=load_types(settings, record_types()),
-        connectors={connector.spec.name: connector},
+        types=load_types(settings, built_in),
+        connectors=connectors,
         http=http,
         vault=vault,
         settings=settings,
     )
-    for kind in (*sync.kinds(), *sync_jobs.kinds()):
+    for kind in (*sync.kinds(), company.closing_kind(), *sync_jobs.kinds()):
         engine.registry.add(kind)
     return _SyncRooms(sync, sync_jobs, vault, http)
 

@@ -16,10 +16,12 @@ from uuid import UUID
 import msgspec
 
 from tidemill.engine import (
+    Backoff,
     Context,
     Done,
     Engine,
     Fail,
+    Kind,
     Outcome,
     Partial,
     Skip,
@@ -73,6 +75,10 @@ class CompanyAccounts:
                 return Fail("accounts_failed", {**metrics, "error": _first_error(totals["results"])})
             case _:
                 return Partial("accounts_failed", metrics)
+
+    def closing_kind(self) -> Kind:
+        """The kind of the batches' closing jobs, for the registry."""
+        return Kind(CLOSE, self.close, max_attempts=100, backoff=Backoff(base=0.5, cap=30))
 
     async def close(self, ctx: Context, args: dict[str, Any]) -> Outcome:
         """The batch's closing job: no row of the run is left open."""
@@ -134,13 +140,13 @@ def workspaces_of(payload: Mapping[str, Any], *, others: Collection[str] = ()) -
     """
     known = ("workspaces", *others)
     if unknown := sorted(set(payload) - set(known)):
-        raise InvalidInput(f"payload.{unknown[0][:64]}", f"is not known; there is: {', '.join(known)}")
+        raise InvalidInput(unknown[0][:64], f"is not known; there is: {', '.join(known)}")
     if "workspaces" not in payload:
         return None
     try:
         return msgspec.convert(payload["workspaces"], list[UUID])
     except msgspec.ValidationError:
-        raise InvalidInput("payload.workspaces", "needs to be a list of ids of workspaces") from None
+        raise InvalidInput("workspaces", "needs to be a list of ids of workspaces") from None
 
 
 def _first_error(results: list[dict[str, Any]]) -> str:

@@ -44,7 +44,7 @@ class CompanyRepair:
         """``{}``, or ``workspaces`` (ids) and ``dry_run``."""
         workspaces_of(payload, others=("dry_run",))
         if not isinstance(payload.get("dry_run", False), bool):
-            raise InvalidInput("payload.dry_run", "is true or false")
+            raise InvalidInput("dry_run", "is true or false")
 
     async def run(self, run: Run) -> Outcome:
         """Look at one account after the other; a later attempt goes on behind those that are through."""

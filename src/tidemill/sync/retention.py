@@ -23,7 +23,7 @@ class LogRetention:
 
     async def __call__(self, ctx: Context, args: dict[str, Any]) -> Outcome:
         """The job's handler."""
-        gone = {"sync_logs": 0, "system_job_logs": 0}
+        gone = {"sync_logs": 0, "system_job_logs": 0, "sync_run_logs": 0}
         for _ in range(MOST_CHUNKS):
             async with ctx.transaction() as conn:
                 deleted = await conn.fetchrow(SQL.logs_prune, self.days, CHUNK)

@@ -15,7 +15,7 @@ from tidemill import logging
 from tidemill.connectors import Batch, Spec, Stream, Window
 from tidemill.connectors import Context as ReadContext
 from tidemill.postgres import Database
-from tidemill.sync.records import record_types
+from tidemill.sync.records import RepairRecords, ReplayRecords, SyncRecords
 
 LEASE_S = 2.0
 BATCHES, SIZE = 30, 40
@@ -43,7 +43,7 @@ class Steady:
 
 
 async def work(url: str) -> None:
-    types = record_types()
+    types = (SyncRecords(), ReplayRecords(), RepairRecords())
     async with (
         await Database.open(url, name="victim") as db,
         world(db, *types, connectors={PROVIDER: Steady()}) as w,

@@ -6,14 +6,8 @@ it. So a run that is cut off anywhere goes on from its last committed cursor, an
 
 from __future__ import annotations
 
-from tidemill.sync.jobs import JobType
 from tidemill.sync.records.repair import RepairRecords
 from tidemill.sync.records.replay import ReplayRecords
 from tidemill.sync.records.sync import SyncRecords
 
-__all__ = ["RepairRecords", "ReplayRecords", "SyncRecords", "record_types"]
-
-
-def record_types() -> tuple[JobType, ...]:
-    """The job types that every process knows."""
-    return SyncRecords(), ReplayRecords(), RepairRecords()
+__all__ = ["RepairRecords", "ReplayRecords", "SyncRecords"]

@@ -22,7 +22,7 @@ async def over_streams(report: Report, work: Callable[[Mapping[str, Stream]], Aw
         ProviderError, ConnectorBroke: what another attempt might not meet, unless this is the last.
     """
     if report.run.provider in OF_ACCOUNTS:
-        why = f"{report.run.provider}: its accounts are synced with their workspaces, not by a connector's sync job"
+        why = f"{report.run.provider}: it tells how things stand, not how they stood; there is nothing to replay"
         return _unread(report, Verdict("failed", "not_records"), why)
     try:
         streams = await streams_of(report.run)

@@ -1,0 +1,168 @@
+"""A company's sync job over its Threads accounts: the same path as every sync, counted by the company."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from tests.sync.support import START, STEPS, World, until, world
+from tidemill.sync import company
+
+
+async def own(w: World, workspace: UUID) -> UUID:
+    """A company that has this workspace; its connector."""
+    company_id = await w.db.fetchval(
+        "insert into public.companies (code, name) values (gen_random_uuid()::text::varchar(32), 'c') returning id"
+    )
+    await w.db.execute("update public.workspaces set company_id = $2 where id = $1", workspace, company_id)
+    return await w.db.fetchval(
+        "insert into public.integration_connectors (company_id, provider) values ($1, 'threads') returning id",
+        company_id,
+    )
+
+
+async def add_job(w: World, connector: UUID, job_type: str = "sync", **payload: Any) -> UUID:
+    return await w.db.fetchval(
+        "insert into public.sync_jobs (company_id, connector_id, job_type, payload)"
+        " select company_id, id, $2, $3 from public.integration_connectors where id = $1 returning id",
+        connector,
+        job_type,
+        payload,
+    )
+
+
+async def ran(w: World, job: UUID) -> Any:
+    """The row of a run that somebody asks for, once it has ended."""
+    run = await w.db.fetchval("select run_id from public.sync_job_control($1, 'run')", job)
+
+    async def ended() -> Any:
+        return await w.db.fetchrow("select * from public.sync_run_logs where id = $1 and finished_at is not null", run)
+
+    return await until(ended, "the end of the run")
+
+
+async def test_a_companys_job_syncs_the_accounts_of_its_workspaces_and_no_others(database_url: str) -> None:
+    async with world(database_url, accounts=3, posts=2, connected=False) as w:
+        elsewhere = await w.add_workspace()
+        first, second, third = w.sim.accounts
+        await w.connect(first)
+        await w.connect(second)
+        await w.connect(third, workspace=elsewhere)
+        connector = await own(w, w.workspace)
+        run = await ran(w, await add_job(w, connector))
+        assert (run["status"], run["reason"], run["error_detail"]) == ("completed", None, None)
+        assert (run["metrics"]["total_accounts"], run["metrics"]["completed"]) == (2, 2)
+        rows = await w.rows(run["id"])
+        assert set(rows) == {w.ids[first.id], w.ids[second.id]}
+        assert all(list(steps) == list(STEPS) for steps in rows.values())
+        assert {row.slot for steps in rows.values() for row in steps.values()} == {START}
+        assert await w.snapshots(w.ids[first.id], START) == 2
+        assert await w.snapshots(w.ids[third.id], START) == 0
+
+
+async def test_accounts_that_cannot_be_synced_make_the_run_partial_or_failed(database_url: str) -> None:
+    async with world(database_url, accounts=2, posts=1, connected=False) as w:
+        good, bad = w.sim.accounts
+        await w.connect(good)
+        await w.connect(bad)
+        connector = await own(w, w.workspace)
+        job = await add_job(w, connector)
+        await w.db.execute(
+            "update public.workspace_threads_accounts set token_status = 'invalid' where id = $1", w.ids[bad.id]
+        )
+        run = await ran(w, job)
+        assert (run["status"], run["metrics"]["completed"], run["metrics"]["skipped"]) == ("completed", 1, 1)
+        await w.db.execute("update public.workspace_threads_accounts set token_status = 'invalid'")
+        run = await ran(w, job)
+        assert (run["status"], run["reason"]) == ("skipped", "all_skipped")
+
+
+async def test_some_workspaces_can_be_named_and_a_bad_name_is_told(database_url: str) -> None:
+    async with world(database_url, accounts=1, posts=1) as w:
+        connector = await own(w, w.workspace)
+        other = await w.add_workspace()
+        run = await ran(w, await add_job(w, connector, workspaces=[str(other)]))
+        assert (run["status"], run["metrics"]["total_accounts"]) == ("completed", 0)
+        job = await add_job(w, connector, workspaces="all")
+
+        async def told() -> Any:
+            return await w.db.fetchval("select plan_error from public.sync_jobs where id = $1", job)
+
+        assert "payload.workspaces" in await until(told, "the refusal of the payload")
+
+
+async def test_an_account_that_another_run_has_is_skipped(database_url: str) -> None:
+    async with world(database_url, accounts=1, posts=1) as w:
+        connector = await own(w, w.workspace)
+        job = await add_job(w, connector)
+        async with w.holding(None, "threads") as hold:
+            system = await w.trigger()
+            await hold.reached.wait()
+            run = await ran(w, job)
+            assert (run["status"], run["metrics"]["results"][0]["reason"]) == ("skipped", "already_running")
+        assert (await w.finished(system.run_id)).status == "completed"
+
+
+async def test_a_past_that_cannot_be_asked_for_is_not_replayed(database_url: str) -> None:
+    async with world(database_url, accounts=1, posts=1) as w:
+        connector = await own(w, w.workspace)
+        window = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"}
+        run = await ran(w, await add_job(w, connector, "replay", window=window, mode="fill"))
+        assert run["status"] == "failed"
+        assert "not how they stood" in run["error_detail"]
+
+
+async def test_a_repair_mends_the_layers_tells_what_it_did_and_what_nobody_can_mend(database_url: str) -> None:
+    async with world(database_url, accounts=1, posts=3) as w:
+        await w.run()
+        await w.tick()
+        [account_id] = w.ids.values()
+        connector = await own(w, w.workspace)
+        before = await w.db.fetch("select * from public.workspace_threads_post_metrics_deltas order by 2, 4")
+        wrong = sum(row["views_delta"] is not None for row in before)
+        assert wrong
+        await w.db.execute("update public.workspace_threads_post_metrics_deltas set views_delta = views_delta + 1")
+        await w.db.execute("update public.workspace_threads_accounts set current_followers_count = -7")
+        await w.db.execute(
+            "insert into public.sync_logs (run_id, workspace_id, workspace_threads_account_id, job_type, status,"
+            " sync_batch_at, reason, completed_at) values"
+            " (gen_random_uuid(), $1, $2, 'sync_account_insights', 'failed', '2026-01-01Z', 'provider', now()),"
+            " (gen_random_uuid(), $1, $2, 'sync_posts', 'running', '2026-01-01Z', null, null)",
+            w.workspace,
+            account_id,
+        )
+        dry = await ran(w, await add_job(w, connector, "repair", dry_run=True))
+        assert (dry["status"], dry["reason"]) == ("partial", "unrecoverable")
+        assert dry["metrics"]["counts"] == {"found": wrong + 2, "unrecoverable": 1, "accounts": 1}
+        mended = await ran(w, await add_job(w, connector, "repair"))
+        assert mended["metrics"]["counts"] == {"mended": wrong + 2, "unrecoverable": 1, "accounts": 1}
+        assert [(a["finding"], a["action"], a["count"]) for a in mended["applied_actions"]] == [
+            ("difference_wrong", "mended", wrong),
+            ("newest_wrong", "mended", 1),
+            ("run_abandoned", "mended", 1),
+            ("slot_missing", "unrecoverable", 1),
+        ]
+        after = await w.db.fetch("select * from public.workspace_threads_post_metrics_deltas order by 2, 4")
+        assert [row["views_delta"] for row in after] == [row["views_delta"] for row in before]
+        assert await w.db.fetchval("select min(current_followers_count) from public.workspace_threads_accounts") >= 0
+        assert await w.db.fetchval("select count(*) from public.sync_logs where status = 'running'") == 0
+        again = await ran(w, await add_job(w, connector, "repair"))
+        assert again["metrics"]["counts"] == {"unrecoverable": 1, "accounts": 1}
+
+
+async def test_what_is_left_at_the_deadline_is_skipped(database_url: str) -> None:
+    async with world(database_url, accounts=1, posts=1) as w:
+        connector = await own(w, w.workspace)
+        job = await add_job(w, connector)
+        async with w.holding(None, "threads") as hold:
+            run = await w.db.fetchval("select run_id from public.sync_job_control($1, 'run')", job)
+            await hold.reached.wait()
+            await w.set_clocks(w.now + company.DEADLINE)
+
+            async def ended() -> Any:
+                return await w.db.fetchrow(
+                    "select * from public.sync_run_logs where id = $1 and finished_at is not null", run
+                )
+
+            row = await until(ended, "the end of the run")
+            assert (row["status"], row["metrics"]["results"][0]["reason"]) == ("skipped", "deadline")
