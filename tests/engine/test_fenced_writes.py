@@ -69,7 +69,7 @@ NOT_FENCED = {
     "sync/sql/insert_token.sql": "a user connects an account",
     "sync/layers/sql/post_metrics_correct.sql": "corrections; no job writes any",
     "sync/layers/sql/account_insights_correct.sql": "corrections; no job writes any",
-    "web/functions/sql/rate_limit.sql": "counts a user's call",
+    "web/sql/rate_limit.sql": "counts a user's call",
     "postgres/sql/record_checksum.sql": "migrations",
     "postgres/sql/fill_in_checksums.sql": "migrations",
     "cli/doctor/sql/orphan_keys.sql": "prints the statement that would",
