@@ -56,6 +56,9 @@ class Settings:
     threads_app_secret: str | None = _setting("TIDEMILL_THREADS_APP_SECRET", secret=True)
     threads_redirect_uri: str | None = _setting("TIDEMILL_THREADS_REDIRECT_URI")
 
+    egress_allow: tuple[str, ...] = _setting("TIDEMILL_EGRESS_ALLOW", default=())
+    """Networks and names of hosts that calls to addresses chosen by tenants may go to besides the public Internet."""
+
     sync_cron: str = _setting("TIDEMILL_SYNC_CRON", default="*/15 * * * *")
     """The built-in schedule of ``scheduled_sync``; its period is also the slot's."""
     sync_accounts_at_once: Annotated[int, msgspec.Meta(ge=1)] = _setting("TIDEMILL_SYNC_ACCOUNTS_AT_ONCE", default=40)

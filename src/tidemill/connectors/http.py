@@ -14,13 +14,16 @@ from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict, istr
 from yarl import URL
 
+from tidemill.connectors.egress import Egress, EgressRefused
 from tidemill.connectors.errors import ErrorKind, ProviderError, TimeBudgetSpent
 from tidemill.connectors.gate import Gate, MemoryGate, Scopes, Strikes, Usage
 from tidemill.connectors.redact import Redactor
 from tidemill.connectors.retry_after import retry_after
+from tidemill.connectors.sessions import Sessions
 from tidemill.connectors.slots import Slots
 from tidemill.errors import ConfigurationError
 from tidemill.vault import Secret
@@ -75,8 +78,8 @@ class HttpClient:
     No redirect is followed, no cookie kept, no proxy taken from the environment (unless asked).
     """
 
-    def __init__(self, session: aiohttp.ClientSession, gate: Gate, limits: Limits) -> None:
-        self.session = session
+    def __init__(self, sessions: Sessions, gate: Gate, limits: Limits) -> None:
+        self.sessions = sessions
         self.gate = gate
         self.limits = limits
         self.strikes = Strikes()
@@ -85,23 +88,20 @@ class HttpClient:
 
     @classmethod
     async def open(
-        cls, *, gate: Gate | None = None, limits: Limits | None = None, proxy_from_env: bool = False
+        cls,
+        *,
+        gate: Gate | None = None,
+        limits: Limits | None = None,
+        proxy_from_env: bool = False,
+        resolver: AbstractResolver | None = None,
     ) -> Self:
-        """Open the pool; ``gate`` defaults to one within this process."""
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),  # the semaphore bounds it
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept": "application/json", "User-Agent": "tidemill"},
-            trust_env=proxy_from_env,
-        )
-        # aiohttp would by itself repeat a GET whose pooled connection breaks: past gate, tally and deadline.
-        # It has no public switch for that; a test counts what arrives.
-        session._retry_connection = False  # pyright: ignore[reportPrivateUsage]
-        return cls(session, gate or MemoryGate(), limits or Limits())
+        """Open the pools; ``gate`` defaults to one within this process, guarded calls' ``resolver`` to the system's."""
+        sessions = Sessions(proxy_from_env=proxy_from_env, resolver=resolver)
+        return cls(sessions, gate or MemoryGate(), limits or Limits())
 
     async def close(self) -> None:
         """Close all connections."""
-        await self.session.close()
+        await self.sessions.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -119,10 +119,15 @@ class HttpClient:
         deadline: float,
         token: Secret | None = None,
         secrets: Iterable[Secret] = (),
+        headers: Mapping[str, str] | None = None,
+        egress: Egress | None = None,
         tally: Tally | None = None,
     ) -> Caller:
-        """Calls on behalf of one account (or of the app): see :class:`Caller`."""
-        return Caller(self, dialect, scopes, deadline, token, secrets, tally or Tally())
+        """Calls on behalf of one account (or of the app): see :class:`Caller`.
+
+        Give ``egress`` wherever a tenant had a say in the address; without it calls go anywhere.
+        """
+        return Caller(self, dialect, scopes, deadline, token, secrets, headers or {}, egress, tally or Tally())
 
     def timeout_within(self, seconds: float) -> aiohttp.ClientTimeout:
         """The time-outs of a call that must end within ``seconds``."""
@@ -139,6 +144,7 @@ class Caller:
     """Makes the calls of one piece of work: with its token, against its budgets, until its deadline.
 
     ``deadline`` is an instant of :func:`time.monotonic`. ``secrets`` are hidden from every error besides the token.
+    ``headers`` go with every call. With ``egress`` no call leaves for an address that it does not permit.
     """
 
     def __init__(
@@ -149,6 +155,8 @@ class Caller:
         deadline: float,
         token: Secret | None,
         secrets: Iterable[Secret],
+        headers: Mapping[str, str],
+        egress: Egress | None,
         tally: Tally,
     ) -> None:
         self._http = http
@@ -156,7 +164,9 @@ class Caller:
         self._scopes = scopes
         self._deadline = deadline
         self._tally = tally
+        self._egress = egress
         self._headers = _authorization(token)
+        self._headers.update(headers)
         self._redactor = Redactor([*secrets, *([token] if token else [])])
 
     async def get(self, url: URL, parse: Callable[[bytes], T]) -> T:
@@ -169,13 +179,19 @@ class Caller:
             ProviderError: any refusal, or no usable answer after the last try.
             TimeBudgetSpent: the deadline leaves no room for the call, or for its next try.
         """
+        return (await self._call("GET", url, parse, None))[0]
+
+    async def get_with_headers(self, url: URL, parse: Callable[[bytes], T]) -> tuple[T, Mapping[str, str]]:
+        """As :meth:`get`, with the answer's headers."""
         return await self._call("GET", url, parse, None)
 
     async def post_form(self, url: URL, form: Mapping[str, str], parse: Callable[[bytes], T]) -> T:
         """POST ``form``; otherwise as :meth:`get`, retries included: use it only where a repetition does no harm."""
-        return await self._call("POST", url, parse, urlencode(form).encode())
+        return (await self._call("POST", url, parse, urlencode(form).encode()))[0]
 
-    async def _call(self, method: str, url: URL, parse: Callable[[bytes], T], form: bytes | None) -> T:
+    async def _call(
+        self, method: str, url: URL, parse: Callable[[bytes], T], form: bytes | None
+    ) -> tuple[T, Mapping[str, str]]:
         tried = 0
         while True:
             if wait := await self._http.gate.before_call(self._scopes):
@@ -195,7 +211,7 @@ class Caller:
 
     async def _attempt(
         self, method: str, url: URL, parse: Callable[[bytes], T], form: bytes | None
-    ) -> T | ProviderError:
+    ) -> tuple[T, Mapping[str, str]] | ProviderError:
         """One exchange. Failures come back as values: raised inside a handler they would carry aiohttp's own error
         along, which knows the URL and the Authorization header."""
         slots = self._http.slots
@@ -213,7 +229,7 @@ class Caller:
             await self._http.gate.usage(self._scopes.account, usage.percent, usage.regain_after)
         if 200 <= status < 300:
             try:
-                return parse(body)
+                return parse(body), headers
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 pass  # what it is instead is found below
         error = self._dialect.failure(status, body, self._redactor)
@@ -228,12 +244,14 @@ class Caller:
         left = self._deadline - time.monotonic()
         if left <= 0:
             _out_of_time(None)
+        if self._egress is not None and (refused := self._egress.refusal(url)):
+            return ProviderError(ErrorKind.PERMANENT, f"not called: the URL {refused}")
         self._tally.calls += 1
         trouble = ""
         status: int | None = None
         response: aiohttp.ClientResponse | None = None
         try:
-            response = await http.session.request(
+            response = await http.sessions.to(url, self._egress).request(
                 method,
                 url,
                 headers=self._headers if form is None else _as_form(self._headers),
@@ -249,6 +267,8 @@ class Caller:
         except TimeoutError as e:
             trouble = f"no full answer in time ({type(e).__name__})"
         except (aiohttp.ClientError, OSError) as e:
+            if isinstance(e, aiohttp.ClientConnectorError) and isinstance(e.os_error, EgressRefused):
+                return ProviderError(ErrorKind.PERMANENT, f"not called: {e.os_error}")
             trouble = f"no full answer: {type(e).__name__}: {e}"
         finally:
             if response is not None and not response.closed:  # one read to its end is closed, its connection pooled
