@@ -11,7 +11,7 @@ import asyncpg
 from tidemill.web.api.codes import invalid, problem
 from tidemill.web.problems import Problem
 
-__all__ = ["NOT_FOUND", "forbidden", "not_found", "refusal"]
+__all__ = ["NOT_FOUND", "column_of", "forbidden", "not_found", "refusal"]
 
 NOT_FOUND = "There is none that you can see."
 _UNIQUE: Mapping[str, str] = MappingProxyType({"idx_integration_connectors_name": "name", "idx_sync_jobs_name": "name"})
@@ -49,7 +49,7 @@ def refusal(error: Exception) -> Problem | None:
                 return problem("FORBIDDEN", "The company of your token is not there.")
             return invalid("connector_id", "there is no such connector")
         case "23514" | "23502":
-            return invalid(_column_of(given), "is not one of the values that the table takes, or is too long")
+            return invalid(column_of(given), "is not one of the values that the table takes, or is too long")
         case "55P03" | "40001" | "40P01":
             return problem("UNAVAILABLE", _LATER, headers={"Retry-After": "1"})
         case _:
@@ -63,7 +63,7 @@ def _without_field(message: str) -> str:
     return message.partition(": ")[2] or message
 
 
-def _column_of(error: Any) -> str:
+def column_of(error: Any) -> str:
     """The column that a check is about, by the name that Postgres gave it: table_column_check."""
     if error.column_name:
         return error.column_name

@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from tidemill.postgres import Connection, Statements
 from tidemill.sync.jobs import JobType
+from tidemill.sync.jobs.schedule import read_schedule
 from tidemill.web.api.call import Answer, Call, etag
 from tidemill.web.api.codes import problem
 from tidemill.web.api.models import Control, Page, SyncJob, SyncJobChange, SyncJobNew
@@ -21,7 +22,7 @@ from tidemill.web.api.queries import SyncJobQuery
 from tidemill.web.api.refusals import forbidden, not_found
 from tidemill.web.api.route import PREFIX, Handler, Route
 from tidemill.web.api.rows import given, locked, struct_of
-from tidemill.web.api.schedules import company_zone, read_schedule
+from tidemill.web.api.schedules import company_zone
 
 __all__ = ["SyncJobRoutes"]
 
