@@ -21,8 +21,9 @@ from tidemill.postgres import Database
 from tidemill.sync.jobs import credentials
 from tidemill.vault import Keyring, Vault
 
-CONFIG = {"base_url": "https://api.example.com", "streams": {"orders": {"path": "orders", "key": ["id"]}}}
+CONFIG = {"base_url": "https://api.example.com", "streams": [{"name": "orders", "path": "orders", "key": ["id"]}]}
 SECRET = "s3cret-of-a-tenant"
+END = "2026-11-08T00:00"
 VAULT = Vault(Keyring([("test", bytes(range(32)))]))
 
 
@@ -238,7 +239,7 @@ def test_a_run_that_nobody_takes_up_is_not_waited_for_for_ever(run: Run, daily: 
 
 
 def test_a_replay_is_a_job_by_hand_that_is_used_again(tm: Any, shop: str, database_url: str) -> None:
-    arguments = ("replay", "shop", "--since", "2026-11-01", "--until", "2026-11-08T00:00:00Z", "--wait", "0")
+    arguments = ("replay", "shop", "--since", "2026-11-01T00:00", "--until", "2026-11-08T00:00:00Z", "--wait", "0")
     first = tm(*arguments, "--mode", "fill", "--stream", "b", "--stream", "a")
     again = tm(*arguments, "--mode", "fill", "--stream", "a", "--stream", "b")
     other = tm(*arguments, "--mode", "dry_run")
@@ -255,7 +256,7 @@ def test_a_replay_is_a_job_by_hand_that_is_used_again(tm: Any, shop: str, databa
 
 @pytest.mark.parametrize(
     ("since", "until_", "said"),
-    [("yesterday", "2026-11-08", "--since"), ("2026-11-08", "2026-11-08", "--until"), ("2026-11-08", "x", "--until")],
+    [("yesterday", END, "--since"), (END, END, "--until"), (END, "x", "--until")],
 )
 def test_a_bad_window_is_refused_by_name(tm: Any, shop: str, since: str, until_: str, said: str) -> None:
     arguments = ("replay", "shop", "--since", since, "--until", until_, "--mode", "fill", "--wait", "0")

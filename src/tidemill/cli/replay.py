@@ -19,7 +19,7 @@ _MODES = ("fill", "overwrite", "dry_run")
 
 
 @click.command(
-    epilog="Example: tidemill replay shop --company acme --since 2026-11-01 --until 2026-11-08 --mode dry_run"
+    epilog="Example: tidemill replay shop --company acme --since 2026-11-01T00:00 --until 2026-11-08T00:00 --mode fill"
 )
 @click.argument("connector")
 @company_option

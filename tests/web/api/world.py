@@ -68,9 +68,9 @@ class Company:
     admin: UUID = field(default_factory=uuid4)
     member: UUID = field(default_factory=uuid4)
 
-    def token(self, role: str = ADMIN, **claims: Any) -> str:
-        keys = ["Vibot.admin"] if role == ADMIN else ["Vibot.member"]
-        user = self.admin if role == ADMIN else self.member
+    def token(self, who: str = ADMIN, **claims: Any) -> str:
+        keys = ["Vibot.admin"] if who == ADMIN else ["Vibot.member"]
+        user = self.admin if who == ADMIN else self.member
         return token_of(user, **{"company_id": str(self.id), "app_metadata": {"role_keys": keys}, **claims})
 
     async def create(self, db: Database, *, timezone: str | None = "Asia/Taipei") -> Company:

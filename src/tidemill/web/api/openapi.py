@@ -19,6 +19,7 @@ _REFERENCE = "#/components/schemas/{name}"
 _ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
 _IF_MATCH = "The ETag of what you read. Another version than the newest is answered 412."
 _KEY = "Chosen by you. For 24 hours the same key with the same request gets the same answer, and nothing is done twice."
+_NO_HTTP = "As plain text: it is no HTTP, or its first line or a header is longer than 8190 bytes."
 _ABOUT = (
     "Connectors, sync jobs, runs and records of a company. Who sees and changes what, row security in the database "
     "decides: members read, admins change definitions. Problems are application/problem+json; code is for programs, "
@@ -107,6 +108,10 @@ def _responses(route: Route, schemas: Mapping[str, Any]) -> dict[str, Any]:
                 }
             },
         }
+    # The server's parser answers what never becomes a request.
+    no_http = responses.setdefault("400", {"description": "", "content": {}})
+    no_http["description"] = f"{no_http['description']} {_NO_HTTP}".strip()
+    no_http["content"]["text/plain"] = {"schema": {"type": "string"}}
     return responses
 
 

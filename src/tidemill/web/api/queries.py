@@ -11,7 +11,8 @@ from msgspec import Meta, Struct
 __all__ = ["ConnectorQuery", "NoQuery", "NotificationQuery", "Paging", "RecordQuery", "RunQuery", "SyncJobQuery"]
 
 Limit = Annotated[int, Meta(ge=1, le=200, description="Items of a page at most.")]
-After = Annotated[str, Meta(max_length=2000, description="next of the page before.")]
+# Of a key of any length that fits into the line of a request.
+After = Annotated[str, Meta(max_length=4000, pattern=r"^[A-Za-z0-9_-]+$", description="next of the page before.")]
 
 
 class NoQuery(Struct, forbid_unknown_fields=True):
