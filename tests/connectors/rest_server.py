@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,7 +36,7 @@ class RestServer:
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_get("/{tail:.*}", self._answer)
-        self._runner = web.AppRunner(app, shutdown_timeout=0)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.01, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
@@ -69,9 +69,7 @@ class RestServer:
             if changed is None:
                 return True
             time = datetime.fromisoformat(changed)
-            since = datetime.fromisoformat(query["since"]) if "since" in query else None
-            begin = datetime.fromisoformat(query["from"]) if "from" in query else None
-            end = datetime.fromisoformat(query["to"]) if "to" in query else None
+            since, begin, end = (_time(query.get(name)) for name in ("since", "from", "to"))
             late = since is None or (time > since if self.exclusive else time >= since)
             return late and (begin is None or time >= begin) and (end is None or time < end)
 
@@ -107,3 +105,8 @@ class RestServer:
             following = request.rel_url.update_query(at=str(end))
             headers["Link"] = f'<{self.url}/v1>; title="a, b"; rel="up", <{following}>; rel="next"'
         return web.json_response(records[start:end], headers=headers)
+
+
+def _time(text: str | None) -> datetime | None:
+    time = datetime.fromisoformat(text) if text else None
+    return time.replace(tzinfo=UTC) if time and not time.tzinfo else time

@@ -37,7 +37,7 @@ class Spec:
     config: type[msgspec.Struct] | None = None
     """What a company says of its connector; None when it has nothing to say."""
     secrets: tuple[str, ...] = ()
-    """Names of the secrets that it may be given."""
+    """Names of the secrets that it may be given; ``"*"`` stands for any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,8 +28,8 @@ _SAYS = ("message", "detail", "error_description", "title", "error", "errors")
 class StatusDialect:
     """Reads the status, and the reason from the body where it is JSON that gives one.
 
-    A 403 that speaks of a rate limit is one (some providers answer so). An answer of 2xx comes here when it was not
-    JSON: that may pass, and if it does not, it is for good.
+    A 403 that speaks of a rate limit is one (some providers answer so). An answer of 2xx comes here when it could
+    not be read: that may pass, and if it does not, it is for good.
     """
 
     def failure(self, status: int, body: bytes, redactor: Redactor) -> ProviderError:
@@ -39,7 +39,11 @@ class StatusDialect:
         kind = _KINDS.get(status, ErrorKind.TRANSIENT if status >= 500 else ErrorKind.PERMANENT)
         becomes = None
         if 200 <= status < 300:
-            kind, becomes, said = ErrorKind.TRANSIENT, ErrorKind.PERMANENT, "the answer is not JSON"
+            kind, becomes, said = (
+                ErrorKind.TRANSIENT,
+                ErrorKind.PERMANENT,
+                "the answer cannot be read",
+            )
         elif 300 <= status < 400:
             said = "a redirect, which is not followed: give the final address"
         elif status == 403 and "rate limit" in said.lower():

@@ -99,12 +99,13 @@ class HttpJsonConnector:
                 failure = e
             moves = None
             if high and stream.cursor and failure is None:
-                if url is None:
+                ascending = stream.cursor.order == "ascending"
+                if ascending and number > 1 and lowest and before and lowest.place < before.place:
+                    failure = _not_ascending(stream)
+                elif url is None:
                     moves = high.at_end()
-                elif stream.cursor.order == "ascending":
+                elif ascending:
                     moves = high.within()
-                    if number > 1 and lowest and before and lowest.place < before.place:
-                        moves, failure = None, _not_ascending(stream)
             yield Batch(
                 records=rows.records,
                 misses=rows.misses,

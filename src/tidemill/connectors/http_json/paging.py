@@ -104,7 +104,9 @@ def below(base: URL, path: str) -> URL:
 
 
 def _is_below(base: URL, url: URL) -> bool:
-    if url.user is not None or url.password is not None or url.origin() != base.origin():
+    if not (url.scheme and url.host) or url.user is not None or url.password is not None:
+        return False
+    if url.origin() != base.origin():
         return False
     root = base.path.rstrip("/")
     return (url.path == root or url.path.startswith(f"{root}/")) and ".." not in url.path.replace("\\", "/").split("/")
