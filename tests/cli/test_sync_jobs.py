@@ -271,3 +271,17 @@ def test_a_repair_is_a_job_by_hand_that_is_used_again(tm: Any, shop: str, databa
     assert tm("repair", "shop", "--wait", "0")["job_id"] != first["job_id"]
     payloads = query(database_url, "select payload from public.sync_jobs where job_type = 'repair' order by created_at")
     assert [row["payload"] for row in payloads] == [{"dry_run": True}, {"dry_run": False}]
+
+
+def test_a_company_is_made_once(tm: Any, acme: str) -> None:
+    made = tm("companies", "add", "new", "--name", "New Ltd", "--zone", "Europe/Berlin")
+    assert "already" in tm("companies", "add", "new", "--name", "Again", code=Exit.USAGE)
+    assert "Mars" in tm("companies", "add", "far", "--name", "Far", "--zone", "Mars", code=Exit.USAGE)
+    assert "stored" in tm("companies", "add", "c" * 33, "--name", "Long", code=Exit.USAGE)
+    listed = {row["code"]: row for row in tm("companies", "list")["companies"]}
+    assert listed.keys() == {"acme", "new", "other"}
+    assert (listed["new"]["id"], listed["new"]["timezone"], listed["new"]["connectors"]) == (
+        made["id"],
+        "Europe/Berlin",
+        0,
+    )

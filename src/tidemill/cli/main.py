@@ -20,6 +20,7 @@ from tidemill.logging import redact
 COMMANDS = (
     "accounts",
     "budgets",
+    "companies",
     "connectors",
     "cron",
     "demo",

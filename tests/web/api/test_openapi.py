@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -15,6 +17,7 @@ import schemathesis
 from hypothesis import strategies as st
 from schemathesis import GenerationMode, checks
 
+import tidemill.web.api
 from tests.conftest import run_apart
 from tests.web.api.world import Company, api_of, served
 from tests.web.support import settings_of
@@ -60,11 +63,6 @@ def test_every_code_is_in_the_document_with_its_status() -> None:
 
 
 def test_every_code_that_the_sources_name_is_known() -> None:
-    import re
-    from pathlib import Path
-
-    import tidemill.web.api
-
     named: set[str] = set()
     for file in Path(tidemill.web.api.__file__).parent.glob("*.py"):
         named |= set(re.findall(r'problem\(\s*"([A-Z_]+)"', file.read_text()))
@@ -76,6 +74,15 @@ async def test_the_document_is_for_everybody(db: Database) -> None:
     async with served(db) as nobody:
         assert nobody.document == msgspec.json.decode(msgspec.json.encode(DOCUMENT))
         assert nobody.document["openapi"] == "3.1.0"
+
+
+def test_the_reference_lists_every_operation_and_code_and_no_other() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "api.md").read_text()
+    rows = [[cell.strip().strip("`") for cell in line.split("|")[1:-1]] for line in page.splitlines() if "| `" in line]
+    operations = {(row[0], row[1]) for row in rows if "/" in row[1]}
+    assert operations == {(route.name, f"{route.method} {route.path}") for route in api_of().routes}
+    codes = {row[0]: (row[1], row[2]) for row in rows if "/" not in row[1]}
+    assert codes == {code: (str(what.status), what.meaning) for code, what in CODES.items()}
 
 
 @contextmanager

@@ -12,7 +12,7 @@ __all__ = ["ConnectorQuery", "NoQuery", "NotificationQuery", "Paging", "RecordQu
 
 Limit = Annotated[int, Meta(ge=1, le=200, description="Items of a page at most.")]
 # Of a key of any length that fits into the line of a request.
-After = Annotated[str, Meta(max_length=4000, pattern=r"^[A-Za-z0-9_-]+$", description="next of the page before.")]
+After = Annotated[str, Meta(max_length=6000, pattern=r"^[A-Za-z0-9_-]+$", description="next of the page before.")]
 
 
 class NoQuery(Struct, forbid_unknown_fields=True):
