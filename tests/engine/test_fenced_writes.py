@@ -77,6 +77,8 @@ NOT_FENCED = {
     "web/api/sql/job_insert.sql": "a user, as row security lets him",
     "web/api/sql/job_update.sql": "a user, as row security lets him; under the row's lock",
     "web/api/sql/job_delete.sql": "a user, as row security lets him; under the row's lock",
+    "web/api/sql/job_control.sql": "a user; the function checks his claims and locks the job",
+    "cli/sql/sync_job_control.sql": "an operator; the function locks the job",
     "web/api/sql/notification_read.sql": "a user, as row security lets him",
     "web/api/sql/take_key.sql": "a user's request; the key's row",
     "web/api/sql/keep_answer.sql": "a user's request; its key was taken in the same transaction",
