@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 import asyncpg
-import msgspec
 from msgspec import UNSET
 
 from tidemill.postgres import Connection, Statements
@@ -21,7 +19,7 @@ from tidemill.web.api.queries import ConnectorQuery
 from tidemill.web.api.refusals import forbidden, not_found
 from tidemill.web.api.roles import as_engine
 from tidemill.web.api.route import PREFIX, Route
-from tidemill.web.api.rows import given, locked, struct_of
+from tidemill.web.api.rows import given, locked, stored_object, struct_of
 
 __all__ = ["ConnectorRoutes"]
 
@@ -69,7 +67,7 @@ class ConnectorRoutes:
         call.must_match(before.version)
         provider, config = given(change.provider), given(change.config)
         if provider is not None or config is not None:
-            held = config if config is not None else msgspec.json.decode(before.config, type=dict[str, Any])
+            held = config if config is not None else stored_object("config", before.config)
             self._providers.check_config(provider or before.provider, held)
         row = await conn.fetchrow(
             _SQL.connector_update,

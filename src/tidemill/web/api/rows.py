@@ -9,9 +9,10 @@ import msgspec
 
 from tidemill.postgres import Connection, Record
 from tidemill.web.api.call import Call
+from tidemill.web.api.codes import invalid
 from tidemill.web.api.refusals import forbidden, not_found
 
-__all__ = ["given", "locked", "struct_of"]
+__all__ = ["given", "locked", "stored_object", "struct_of"]
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -44,6 +45,18 @@ async def locked(conn: Connection, call: Call, *, lock: str, look: str) -> Recor
     if row is not None:
         return row
     raise not_found() if await conn.fetchrow(look, call.id) is None else forbidden()
+
+
+def stored_object(field: str, text: msgspec.Raw) -> dict[str, Any]:
+    """What the database holds of ``field``, where a change does not replace it and it has to be judged again.
+
+    Raises:
+        Problem: 422, when SQL wrote what is no object, or a number beyond all bounds.
+    """
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (ValueError, RecursionError):
+        raise invalid(field, "what is stored cannot be read; give it anew") from None
 
 
 def given(value: T | msgspec.UnsetType) -> T | None:

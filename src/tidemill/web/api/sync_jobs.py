@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 from uuid import UUID
 
 import asyncpg
-import msgspec
 from msgspec import UNSET
 
 from tidemill.postgres import Connection, Statements
@@ -21,7 +19,7 @@ from tidemill.web.api.providers import check_payload
 from tidemill.web.api.queries import SyncJobQuery
 from tidemill.web.api.refusals import forbidden, not_found
 from tidemill.web.api.route import PREFIX, Handler, Route
-from tidemill.web.api.rows import given, locked, struct_of
+from tidemill.web.api.rows import given, locked, stored_object, struct_of
 from tidemill.web.api.schedules import company_zone
 
 __all__ = ["SyncJobRoutes"]
@@ -77,7 +75,7 @@ class SyncJobRoutes:
         call.must_match(before.version)
         job_type, payload, schedule = given(change.job_type), given(change.payload), given(change.schedule)
         if job_type is not None or payload is not None:
-            held = payload if payload is not None else msgspec.json.decode(before.payload, type=dict[str, Any])
+            held = payload if payload is not None else stored_object("payload", before.payload)
             check_payload(self._job_types, job_type or before.job_type, held)
         if schedule is not None:
             read_schedule(schedule, await company_zone(conn))
