@@ -209,6 +209,7 @@ async def test_what_sql_wrote_is_shown_however_odd(admin: Client, company: Compa
     assert '"schedule":[1, null]' in text
     reply = await admin("PATCH", f"/sync-jobs/{company.job}", {"name": "n"}, headers={"If-Match": "*"})
     assert reply.status == 200
+    await db.execute("update public.sync_jobs set payload = '[7]' where id = $1", company.job)
     reply = await admin("PATCH", f"/sync-jobs/{company.job}", {"job_type": "counting"}, headers={"If-Match": "*"})
     assert (reply.code, reply.fields) == ("INVALID_FIELD", ["payload"])
     anew = {"job_type": "counting", "payload": {"upto": 3}}
