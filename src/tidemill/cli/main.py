@@ -20,6 +20,8 @@ from tidemill.logging import redact
 COMMANDS = (
     "accounts",
     "budgets",
+    "companies",
+    "connectors",
     "cron",
     "demo",
     "doctor",
@@ -28,11 +30,14 @@ COMMANDS = (
     "logs",
     "migrate",
     "queues",
+    "repair",
+    "replay",
     "run",
     "schedules",
     "serve",
     "simulator",
     "status",
+    "sync-jobs",
     "up",
     "worker",
 )
@@ -47,7 +52,8 @@ class _Tree(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return getattr(import_module(f"tidemill.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        return getattr(import_module(f"tidemill.cli.{name}"), name)
 
 
 @click.group(

@@ -1,4 +1,4 @@
-"""``tidemill serve``: the functions server."""
+"""``tidemill serve``: the functions and the tenants' API."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from tidemill import logging
 from tidemill.app import Rooms
 from tidemill.cli.options import Options, pass_options
 from tidemill.cli.running import run_async, stopping
+from tidemill.connectors.registry import Connectors
 from tidemill.settings import Settings
 from tidemill.web import functions
+from tidemill.web.api import Api
 from tidemill.web.functions.cron_auth import CronSecret
 
 PORT = 8787
@@ -30,7 +32,9 @@ port_option = click.option(
 @port_option
 @pass_options
 def serve(options: Options, host: str, port: int) -> int:
-    """Serve the functions: triggers for schedulers, manual syncs for users, /healthz, /readyz and /metrics.
+    """Serve the functions and the tenants' API.
+
+    The functions are triggers for schedulers and manual syncs for users. /healthz, /readyz and /metrics come with them.
 
     It needs CRON_SECRET, which callers send as "Authorization: Bearer ...".
     """
@@ -48,9 +52,10 @@ async def _serve(settings: Settings, host: str, port: int) -> int:
 
 
 async def listen(app: Rooms, stop: asyncio.Event, *, host: str, port: int) -> None:
-    """The functions server in this process until ``stop`` is set."""
+    """The functions and the API in this process until ``stop`` is set."""
 
     def ready(url: str) -> None:
         _log.info("functions_served", url=url)
 
-    await functions.serve(app.settings, app.db, app.sync, stop=stop, host=host, port=port, ready=ready)
+    api = Api(Connectors.load(app.settings), app.vault)
+    await functions.serve(app.settings, app.db, app.sync, stop=stop, api=api, host=host, port=port, ready=ready)

@@ -71,6 +71,11 @@ class Vault:
         except InvalidTag:
             raise VaultError("the sealed text is damaged, or was sealed for another place") from None
 
+    @property
+    def sealing_key(self) -> str:
+        """The id of the key that seals."""
+        return self._first
+
     def key_of(self, sealed: str) -> str:
         """The id of the key that sealed this blob (to find what a rotation has still to seal anew).
 

@@ -15,9 +15,9 @@ __all__ = ["Cors"]
 
 # As a browser writes it: scheme and host in lower case, no path, never "*" or "null".
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
-_METHODS = "GET, POST"
-_REQUEST_HEADERS = "Authorization, Content-Type, X-Request-Id, apikey, x-client-info"
-_EXPOSED = "X-Request-Id, Retry-After"
+_METHODS = "GET, POST, PUT, PATCH, DELETE"
+_REQUEST_HEADERS = "Authorization, Content-Type, X-Request-Id, If-Match, Idempotency-Key, apikey, x-client-info"
+_EXPOSED = "X-Request-Id, Retry-After, ETag, Link, Location"
 _PREFLIGHT_MAX_AGE_S = "600"
 
 

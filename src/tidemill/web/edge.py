@@ -21,6 +21,8 @@ HANDLER_SECONDS = 10.0
 """What a handler may take beside the waiting it was asked for."""
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_API = "/api/"
+"""Below this path problems have the form of RFC 9457; functions keep their own."""
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 log = structlog.get_logger()
@@ -65,19 +67,19 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
             async with passage.deadline:
                 response = await handler(request)
         except Exception as error:  # noqa: BLE001 -- the edge: everything is logged and answered here, nothing passes it
-            response = _answer(error, identity)
+            response = _answer(request, error, identity)
         _log(request, response.status, time.monotonic() - started)
     return response
 
 
-def _answer(error: Exception, identity: str) -> web.Response:
+def _answer(request: web.Request, error: Exception, identity: str) -> web.Response:
     problem = problem_of(error)
     if problem is None:
         log.error("request failed", exc_info=error)
         problem = Problem(500, "INTERNAL", "Something went wrong; quote this id when you ask about it.")
     elif problem.status >= 500:
         log.warning("request not served", code=problem.code, error=repr(error))
-    return problem.response(identity)
+    return problem.details(identity) if request.path.startswith(_API) else problem.response(identity)
 
 
 def _log(request: web.Request, status: int, seconds: float) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import jwt
+import msgspec
 import structlog
 
 from tidemill.errors import ConfigurationError
@@ -95,6 +96,8 @@ class Verifier:
         try:
             claims = await self._claims(token)
             subject = UUID(claims["sub"])
+            if b"\\u0000" in msgspec.json.encode(claims):
+                raise ValueError("a claim holds what Postgres cannot")
         except jwt.ExpiredSignatureError as error:
             raise unauthorized("JWT_EXPIRED", "The access token has expired.") from error
         # Beside its own errors the library lets through what odd JSON provokes: endless nesting, exp = 1e999, sub = 7.

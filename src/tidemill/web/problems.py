@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 import msgspec
@@ -11,7 +11,28 @@ from aiohttp import web
 
 from tidemill.errors import DatabaseUnavailable, InvalidInput, SchemaOutOfDate
 
-__all__ = ["Problem", "json_response", "problem_of"]
+__all__ = ["Details", "FieldError", "Problem", "json_response", "problem_of"]
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """A field that cannot be taken, and why."""
+
+    field: str
+    message: str
+
+
+class Details(msgspec.Struct, frozen=True, rename={"kind": "type"}):
+    """A problem as RFC 9457 has it. ``code`` and ``errors`` are for programs, ``id`` is what to quote."""
+
+    kind: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    id: str
+    errors: tuple[FieldError, ...] = ()
 
 
 class Problem(Exception):
@@ -22,19 +43,43 @@ class Problem(Exception):
         code: stable and upper-case, for programs.
         message: one sentence for people.
         headers: extra response headers, such as ``Retry-After``.
+        errors: the fields that it is about, where it is about any.
     """
 
-    def __init__(self, status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        errors: Sequence[FieldError] = (),
+    ) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status = status
         self.code = code
         self.message = message
         self.headers = dict(headers or {})
+        self.errors = tuple(errors)
 
     def response(self, request_id: str) -> web.Response:
         """The problem as JSON: ``{"error": {"code", "message", "id"}}``."""
         error = {"code": self.code, "message": self.message, "id": request_id}
         return json_response({"error": error}, status=self.status, headers=self.headers)
+
+    def details(self, request_id: str) -> web.Response:
+        """The problem as ``application/problem+json``, the form of the API."""
+        details = Details(
+            kind=f"urn:tidemill:problem:{self.code.lower().replace('_', '-')}",
+            title=self.code.replace("_", " ").capitalize(),
+            status=self.status,
+            detail=self.message,
+            code=self.code,
+            id=request_id,
+            errors=self.errors,
+        )
+        body = msgspec.json.encode(details)
+        return web.Response(body=body, status=self.status, headers=self.headers, content_type=PROBLEM_JSON)
 
 
 def problem_of(error: Exception) -> Problem | None:

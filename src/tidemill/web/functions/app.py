@@ -11,6 +11,7 @@ from aiohttp import web
 from tidemill.errors import ConfigurationError
 from tidemill.postgres import Database
 from tidemill.settings import Settings
+from tidemill.web.api import Api
 from tidemill.web.cors import Cors
 from tidemill.web.edge import edge, seal_headers
 from tidemill.web.functions.cron_auth import CronSecret
@@ -31,8 +32,10 @@ __all__ = ["build_functions", "serve"]
 log = structlog.get_logger()
 
 
-def build_functions(settings: Settings, db: Database, sync: SyncDoor) -> web.Application:
+def build_functions(settings: Settings, db: Database, sync: SyncDoor, api: Api | None = None) -> web.Application:
     """The application: scheduled and manual syncs below ``/functions/v1``, ``/healthz``, ``/readyz``, ``/metrics``.
+
+    With ``api`` it serves that too, below ``/api/v1``, to users of the same tokens.
 
     Raises:
         ConfigurationError: CRON_SECRET is missing or too short, the keys for user tokens are unfit or given twice, or
@@ -50,6 +53,8 @@ def build_functions(settings: Settings, db: Database, sync: SyncDoor) -> web.App
     for name in ENDPOINTS:
         app.router.add_post(f"/functions/v1/{name}", manual.endpoint(name))
     app.router.add_get("/functions/v1/runs/{id}", RunStates(secret, db, runs, verifier).get)
+    if api is not None:
+        api.mount(app, db, verifier)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", Readiness(db, runs.stopping).readyz)
     app.router.add_get("/metrics", Metrics(FleetFigures(db).read, settings).get)
@@ -59,7 +64,7 @@ def build_functions(settings: Settings, db: Database, sync: SyncDoor) -> web.App
     if isinstance(keys, Jwks):
         app.cleanup_ctx.append(keys.lifetime)
     if verifier is None:
-        log.info("manual syncs are off: set TIDEMILL_JWT_SECRET or TIDEMILL_JWKS_URL to accept user tokens")
+        log.info("manual syncs and the API are off: set TIDEMILL_JWT_SECRET or TIDEMILL_JWKS_URL to accept user tokens")
     return app
 
 
@@ -69,6 +74,7 @@ async def serve(
     sync: SyncDoor,
     *,
     stop: asyncio.Event,
+    api: Api | None = None,
     host: str = "127.0.0.1",
     port: int = 8080,
     ready: Callable[[str], None] = lambda url: None,
@@ -80,6 +86,7 @@ async def serve(
         db: an open database; it stays open.
         sync: the sync room's door.
         stop: set it to end.
+        api: the tenants' API, if it is to be served.
         host: the address to listen on.
         port: the port; 0 chooses a free one.
         ready: called with the server's URL once it listens.
@@ -87,7 +94,7 @@ async def serve(
     Raises:
         ConfigurationError: as :func:`build_functions`, or the address cannot be listened on.
     """
-    async with serving(build_functions(settings, db, sync), host=host, port=port) as url:
+    async with serving(build_functions(settings, db, sync, api), host=host, port=port) as url:
         ready(url)
         await stop.wait()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from uuid import UUID
 
@@ -19,20 +18,13 @@ from tidemill.web.functions.inputs import only_id_of, read_object, wait_of
 from tidemill.web.functions.runs import Runs
 from tidemill.web.jwt import User, Verifier
 from tidemill.web.problems import Problem
+from tidemill.web.rate_limit import RateLimit, count_call
 
-__all__ = ["ENDPOINTS", "ManualSync", "RateLimit"]
+__all__ = ["ENDPOINTS", "ManualSync"]
 
 ACCOUNT_FIELD = "workspace_threads_account_id"
 
 _SQL = Statements("tidemill.web.functions.sql")
-
-
-@dataclass(frozen=True)
-class RateLimit:
-    """Calls that one user may make of one endpoint in a window of seconds."""
-
-    calls: int
-    window_s: int = 60
 
 
 ENDPOINTS: Mapping[str, tuple[Step, RateLimit]] = MappingProxyType(
@@ -63,7 +55,7 @@ class ManualSync:
             seconds = wait_of(request)
             account_id = only_id_of(await read_object(request), ACCOUNT_FIELD)
             note(request, account_id=str(account_id))
-            await self._count(f"functions:{name}:{user.id}", limit)
+            await count_call(self._db, f"functions:{name}:{user.id}", limit)
             await self._require_editor(user, account_id)
             # The key holds the user's id, so that nobody can hit another's run with a request id he has seen.
             key = f"user:{user.id}:{request_id(request)}"
@@ -81,14 +73,6 @@ class ManualSync:
         user = await self._verifier.user(bearer_of(request))
         note(request, user_id=str(user.id))
         return user
-
-    async def _count(self, key: str, limit: RateLimit) -> None:
-        counted = await self._db.fetchrow(_SQL.rate_limit, key, limit.calls, limit.window_s)
-        if counted is None or not counted["allowed"]:
-            wait = min(counted["retry_after"], limit.window_s) if counted else limit.window_s
-            raise Problem(
-                429, "RATE_LIMITED", f"Too many requests; try again in {wait} s.", headers={"Retry-After": str(wait)}
-            )
 
     async def _require_editor(self, user: User, account_id: UUID) -> None:
         async with tenant_session(self._db, user.claims) as conn:
