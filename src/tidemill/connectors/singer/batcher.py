@@ -76,6 +76,7 @@ class Batcher:
         self._version: int | None = None
         self._activate: int | None = None
         self._came = 0
+        self._refused = False
         self._unknown: set[str] = set()
         self._last_cut = time.monotonic()
 
@@ -110,9 +111,7 @@ class Batcher:
 
     def flush(self) -> Iterator[Cut]:
         """All that is held back, as far as a STATE covers it with that STATE."""
-        if self._cursor is not None:
-            yield self._cut(self._closed, self._cursor)
-            self._closed, self._cursor = _Rows(), None
+        yield from self.settle()
         if len(self._loose):
             yield self._cut(self._loose, None)
             self._loose = _Rows()
@@ -126,13 +125,19 @@ class Batcher:
     def end(self) -> Iterator[Cut]:
         """The rest of a run that ended well."""
         yield from self.flush()
-        if self._activate is None:
-            return
-        if self._activate == self._version or not (self._came or self._stream.never_empty):
-            yield Cut([], [], version=self._activate, activate=self._activate)
+        if self._activate is not None:
+            yield from self._activated(self._activate)
+
+    def _activated(self, version: int) -> Iterator[Cut]:
+        """The end of a full load, after which what it did not bring is deleted: if it has brought all there is."""
+        if self._refused:
+            trouble = "records were refused"
+        elif version != self._version and (self._came or self._stream.never_empty):
+            trouble = "no record came with it"  # perhaps the tap has not found its source
         else:
-            # Perhaps the tap has not found its source: what is there stays, and the volume alarm tells.
-            self._log.warning("tap_version_without_records", stream=self._stream.name, version=self._activate)
+            yield Cut([], [], version=version, activate=version)
+            return
+        self._log.warning("tap_version_not_activated", stream=self._stream.name, version=version, why=trouble)
 
     def _record(self, message: Message, size: int) -> Iterator[Cut]:
         if message.stream not in self._names:
@@ -143,6 +148,10 @@ class Batcher:
         if message.version != self._version:
             yield from self.flush()
             self._version = message.version
+        elif self._is_full():  # not before: the next message may be the STATE that closes the batch
+            yield from self.settle()
+            if self._is_full():  # nothing, or little, was covered by a STATE
+                yield from self.flush()
         self._came += 1
         fault = self._check.fault(message.record)
         if fault is None:
@@ -150,14 +159,17 @@ class Batcher:
         else:
             if isinstance(message.record, NotStorable):
                 fault = "a value is not JSON (NaN, Infinity or half a character)"
+            self._refused = True
             entity = f"{self._stream.name}#{self._came}"
             self._loose.misses.append(Miss(entity, _permanent(fault)))
         self._loose.bytes += size
-        if (
-            len(self._closed) + len(self._loose) >= self._bounds.records
-            or self._closed.bytes + self._loose.bytes >= self._bounds.batch_bytes
-        ):
-            yield from self.settle() if self._cursor is not None else self.flush()
+
+    def _is_full(self) -> bool:
+        bounds = self._bounds
+        return (
+            len(self._closed) + len(self._loose) >= bounds.records
+            or self._closed.bytes + self._loose.bytes >= bounds.batch_bytes
+        )
 
     def _state(self, message: Message) -> Iterator[Cut]:
         if len(value := bytes(message.value)) > self._bounds.state_bytes:
@@ -197,7 +209,7 @@ class Batcher:
             return
         yield from self.flush()
         self._activate = None
-        yield Cut([], [], version=message.version, activate=message.version)
+        yield from self._activated(message.version)
 
     def _cut(self, rows: _Rows, cursor: str | None) -> Cut:
         self._last_cut = time.monotonic()

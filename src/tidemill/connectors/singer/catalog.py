@@ -61,7 +61,7 @@ class Catalog:
         choice = (config.choices or {}).get(stream.name, StreamChoice())
         for entry in cast("list[Entry]", whole["streams"]):
             chosen = _id(entry) == stream.name
-            root = _root(entry, make=True)
+            root = _root(entry)
             root["selected"] = entry["selected"] = chosen
             if config.catalog_option == "properties":
                 _mark_schema(entry, chosen)
@@ -107,20 +107,17 @@ def _choose(entry: Entry, root: dict[str, Any], stream: Stream, choice: StreamCh
     if choice.key_properties is not None:
         root["table-key-properties"] = entry["key_properties"] = list(stream.key)
     # Taps leave out fields that are merely available, unless somebody wants them.
-    for item in cast("list[dict[str, Any]]", entry["metadata"]):
-        field = item.get("metadata")
-        if not item.get("breadcrumb") or not isinstance(field, dict) or field.get("inclusion") == "unsupported":
-            continue
-        if "selected" not in field and field.get("selected-by-default") is not False:
-            field["selected"] = True
+    for item in _objects(entry["metadata"]):
+        field = _object(item.get("metadata"))
+        wanted = field.get("inclusion") != "unsupported" and field.get("selected-by-default") is not False
+        if item.get("breadcrumb") and wanted:
+            field.setdefault("selected", True)
 
 
 def _mark_schema(entry: Entry, chosen: bool) -> None:
     """Select as taps expect it that are older than metadata: in the schema itself."""
-    schemas = [entry.get("schema"), *(_properties(entry).values() if chosen else ())]
-    for schema in schemas:
-        if isinstance(schema, dict):
-            schema["selected"] = chosen
+    for schema in (entry.get("schema"), *(_properties(entry).values() if chosen else ())):
+        _object(schema)["selected"] = chosen
 
 
 def _id(entry: Entry) -> str:
@@ -133,24 +130,29 @@ def _names(entry: Entry) -> frozenset[str]:
     return frozenset(name for name in names if isinstance(name, str) and name)
 
 
-def _root(entry: Entry, *, make: bool = False) -> dict[str, Any]:
-    """The metadata of the stream as a whole."""
-    metadata = entry.get("metadata")
-    items = cast("list[Any]", metadata) if isinstance(metadata, list) else []
-    whole = [cast("dict[str, Any]", item) for item in items if isinstance(item, dict)]
-    for item in whole:
+def _root(entry: Entry) -> dict[str, Any]:
+    """The metadata of the stream as a whole; made where there is none."""
+    items = _objects(entry.get("metadata"))
+    for item in items:
         if not item.get("breadcrumb") and isinstance(item.get("metadata"), dict):
             return cast("dict[str, Any]", item["metadata"])
     root: dict[str, Any] = {}
-    if make:
-        entry["metadata"] = [{"breadcrumb": [], "metadata": root}, *whole]
+    entry["metadata"] = [{"breadcrumb": [], "metadata": root}, *items]
     return root
 
 
 def _properties(entry: Entry) -> dict[str, Any]:
-    schema = entry.get("schema")
-    properties = cast("dict[str, Any]", schema).get("properties") if isinstance(schema, dict) else None
-    return cast("dict[str, Any]", properties) if isinstance(properties, dict) else {}
+    return _object(_object(entry.get("schema")).get("properties"))
+
+
+def _object(value: object) -> dict[str, Any]:
+    """``value``, or an empty object for what is none."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    items = cast("list[object]", value) if isinstance(value, list) else []
+    return [cast("dict[str, Any]", item) for item in items if isinstance(item, dict)]
 
 
 def _method(entry: Entry, root: dict[str, Any]) -> str:
