@@ -1,9 +1,4 @@
-"""A tap that does what it is told: its configuration holds a script, a list of steps.
-
-``{"say": MESSAGE}`` · ``{"raw": TEXT}`` · ``{"rows": N}`` · ``{"stderr": TEXT}`` · ``{"flood": BYTES}`` on standard error ·
-``{"long": BYTES}`` without an end of line · ``{"touch": FILE}`` · ``{"wait": FILE}`` until it is there · ``{"tell": FILE}`` what
-this process is given · ``{"ignore": SIGNAL}`` · ``{"last_words": STATE}`` on SIGTERM, as Meltano's SDK does · ``{"hang": true}`` ·
-``{"hold": true}`` leaves a child behind · ``{"kill": SIGNAL}`` itself · ``{"exit": CODE}``.
+"""A tap that does what it is told: its configuration holds a script, a list of steps (:func:`perform`).
 
 ``rows`` are the stream's records ``id`` 1 to N in order, from the ``id`` after the STATE's on, a STATE after each
 ``state_every``; ``slow`` seconds lie between two of them.
@@ -60,6 +55,13 @@ def quick_rows(step: dict[str, Any]) -> None:
     out.flush()
 
 
+def last_words(state: dict[str, Any]) -> None:
+    """What a tap of Meltano's SDK does on SIGTERM."""
+    say({"type": "STATE", "value": state})
+    sys.stderr.write('INFO METRIC: {"type": "timer", "metric": "sync_duration", "tags": {"status": "failed"}}\n')
+    sys.exit(0)
+
+
 def perform(step: dict[str, Any], state: dict[str, Any], given: dict[str, Any]) -> None:
     match step:
         case {"say": message}:
@@ -86,17 +88,17 @@ def perform(step: dict[str, Any], state: dict[str, Any], given: dict[str, Any]) 
         case {"wait": file}:
             while not Path(file).exists():
                 time.sleep(0.005)
-        case {"tell": file}:
+        case {"tell": file}:  # what this process was given
             partial = Path(f"{file}.part")
             partial.write_text(json.dumps(given))
             partial.rename(file)
         case {"ignore": name}:
             signal.signal(signal.Signals[name], signal.SIG_IGN)
         case {"last_words": words}:
-            signal.signal(signal.SIGTERM, lambda *_: (say({"type": "STATE", "value": words or state}), sys.exit(0)))
+            signal.signal(signal.SIGTERM, lambda *_: last_words(words or state))
         case {"hang": _}:
             time.sleep(DEADLINE_S)
-        case {"hold": file}:
+        case {"hold": file}:  # leave a child behind
             child = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({DEADLINE_S})"])
             Path(file).write_text(str(child.pid))
         case {"kill": name}:

@@ -41,7 +41,9 @@ def committed(job: Job, store: Store) -> Store:
             commit = json.loads(line)
         except ValueError:
             continue
-        if commit is None:
+        if commit == "begin":
+            store.begin()
+        elif commit == "end":
             store.publish()
         else:
             store.commit(Batch(observed_at=None, **commit))  # type: ignore[arg-type]
@@ -58,8 +60,8 @@ async def run(job: Job) -> int:
     ctx = context(job.config, secrets=job.secrets, seconds=job.seconds)
     [stream] = [each for each in await connector.streams(ctx) if each.name == job.stream]
     cursor = committed(job, Store(stream)).cursor
-    with Path(job.commits).open("a") as commits:
-        commits.write("\n")  # after a line cut short
+    with Path(job.commits).open("a") as commits:  # noqa: ASYNC230 - a commit is done when its write is
+        commits.write('\n"begin"\n')  # the first end of line is for a line cut short
         try:
             async with aclosing(connector.read(ctx, job.stream, cursor, Window())) as batches:
                 async for batch in batches:
@@ -74,6 +76,7 @@ async def run(job: Job) -> int:
         except (ProviderError, TimeBudgetSpent) as e:
             print(e, file=sys.stderr)  # noqa: T201
             return 3
+        commits.write('"end"\n')
     return 0
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.connectors.singer.host import Job
-from tests.connectors.singer.support import SAY_SCHEMA, Fake, context, fake, lives, record, until
+from tests.connectors.singer.support import SAY_SCHEMA, Fake, context, lives, record, until
 from tidemill.connectors import Window
 from tidemill.connectors.singer import SingerConnector
 from tidemill.connectors.singer.folder import Folders
@@ -138,10 +138,11 @@ def test_it_works_on_uvloop_too(tap: Fake) -> None:
     assert (len(stopped.ids), type(stopped.failure).__name__) == (20_000, "TimeBudgetSpent")
 
 
-def test_memory_is_bounded_on_a_stream_of_a_million_records(tap: Fake, tmp_path: Path) -> None:
-    """Measured where it is read, in a process of its own, against a stream of ten thousand."""
+@pytest.mark.parametrize("many", [200_000, pytest.param(1_000_000, marks=pytest.mark.chaos)])
+def test_memory_is_bounded_however_long_the_stream(tap: Fake, many: int) -> None:
+    """Measured where it is read, in a process of its own, against a short stream."""
     peaks: list[int] = []
-    for rows in (10_000, 1_000_000):
+    for rows in (20_000, many):
         job = {"folder": str(tap.folder), "config": tap.config(SAY_SCHEMA, {"quick_rows": rows})}
         ran = subprocess.run(
             [sys.executable, "-c", _COUNT, json.dumps(job)], cwd=ROOT, capture_output=True, text=True, check=True
@@ -149,7 +150,7 @@ def test_memory_is_bounded_on_a_stream_of_a_million_records(tap: Fake, tmp_path:
         count, cursor, peak = json.loads(ran.stdout)
         assert (count, json.loads(cursor)) == (rows, {"id": rows})
         peaks.append(peak)
-    assert peaks[1] - peaks[0] < 30_000, "kilobytes more for a hundred times as many records"
+    assert peaks[1] - peaks[0] < 30_000, "kilobytes more for ten or fifty times as many records"
 
 
 _COUNT = """
@@ -192,7 +193,7 @@ async def test_without_a_list_no_tap_runs() -> None:
 
 def test_a_tap_named_by_its_path_is_no_allowed_tap(tap: Fake) -> None:
     path = str(tap.folder / "tap-fake")
-    with pytest.raises(InvalidInput, match="config.executable"):
+    with pytest.raises(InvalidInput, match=r"config\.executable"):
         asyncio.run(anext(tap.connector.read(context({"executable": path}), "items", None, Window())))  # type: ignore[arg-type]
 
 
