@@ -32,7 +32,8 @@ class Listening:
         self._redactor = redactor
         self._bounds = bounds
         self._deadline = deadline
-        self._stop_at = deadline - min(bounds.grace_s, (deadline - time.monotonic()) * _ENDING_SHARE)
+        left = max(deadline - time.monotonic(), 0.0)
+        self._stop_at = deadline - min(bounds.grace_s, left * _ENDING_SHARE)
         self._waits_since: float | None = None
 
     async def cuts(self, batcher: Batcher) -> AsyncGenerator[Cut]:

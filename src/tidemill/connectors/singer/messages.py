@@ -10,6 +10,8 @@ import msgspec
 from tidemill.connectors.errors import ErrorKind, ProviderError
 from tidemill.connectors.redact import Redactor
 
+_READ = 8_192
+"""Bytes of it that are looked at: far more, so that no secret is cut in two and then not known any more."""
 _SHOWN = 80
 """Characters of a line that could not be read which its error tells."""
 
@@ -51,5 +53,5 @@ def decode(line: bytes, redactor: Redactor) -> Message:
             return Message(type="RECORD", stream=str(loose.get("stream", "")), record=NotStorable())
     except (ValueError, TypeError, KeyError, RecursionError):
         pass
-    shown = redactor.text(line[:_SHOWN].decode(errors="replace"))
+    shown = redactor.text(line[:_READ].decode(errors="replace"), _SHOWN)
     raise ProviderError(ErrorKind.PERMANENT, f"the tap wrote a line that is no message ({trouble}): {shown}")

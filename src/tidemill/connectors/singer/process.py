@@ -72,8 +72,9 @@ class Tap(asyncio.SubprocessProtocol):
         self._stir.set()
 
     def process_exited(self) -> None:
-        """It ended."""
+        """It ended. What it left behind ends too, and now: later its number may be another's."""
         self.code = self._transport.get_returncode()
+        self._signal_group(signal.SIGKILL)
         self._ended.set()
         self._stir.set()
 
@@ -155,8 +156,8 @@ class Tap(asyncio.SubprocessProtocol):
                     self.terminate()
                 await self._drained((self._told_at or 0.0) + self._bounds.grace_s - time.monotonic())
         finally:
-            self._signal_group(signal.SIGKILL)
             if self.code is None:
+                self._signal_group(signal.SIGKILL)
                 await self._drained(_KILLED_S)
             self._transport.close()
 
@@ -176,9 +177,8 @@ class Tap(asyncio.SubprocessProtocol):
         return cast("asyncio.ReadTransport", self._transport.get_pipe_transport(_STDOUT))
 
     def _signal_group(self, number: signal.Signals) -> None:
-        """To it and its children, or to children that it left behind: while there are any, no other group has its
-        number."""
-        with suppress(ProcessLookupError, PermissionError):
+        """To it and its children."""
+        with suppress(ProcessLookupError, PermissionError):  # none is left, or (on macOS) only what is not reaped yet
             os.killpg(self._transport.get_pid(), number)
 
 
