@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -38,6 +37,9 @@ def rows(step: dict[str, Any], state: dict[str, Any]) -> None:
         if every and number % every == 0:
             out.write(json.dumps({"type": "STATE", "value": state}).encode() + b"\n")
             out.flush()
+        if asked_to_end:
+            out.flush()
+            last_words(words or state)
         if step.get("slow"):
             out.flush()
             time.sleep(step["slow"])
@@ -55,8 +57,12 @@ def quick_rows(step: dict[str, Any]) -> None:
     out.flush()
 
 
+asked_to_end: list[int] = []
+words: dict[str, Any] = {}
+
+
 def last_words(state: dict[str, Any]) -> None:
-    """What a tap of Meltano's SDK does on SIGTERM."""
+    """What a tap of Meltano's SDK does on SIGTERM, but between two lines."""
     say({"type": "STATE", "value": state})
     sys.stderr.write('INFO METRIC: {"type": "timer", "metric": "sync_duration", "tags": {"status": "failed"}}\n')
     sys.exit(0)
@@ -94,11 +100,17 @@ def perform(step: dict[str, Any], state: dict[str, Any], given: dict[str, Any]) 
             partial.rename(file)
         case {"ignore": name}:
             signal.signal(signal.Signals[name], signal.SIG_IGN)
-        case {"last_words": words}:
-            signal.signal(signal.SIGTERM, lambda *_: last_words(words or state))
+        case {"last_words": last}:
+            words.update(last)
+            signal.signal(signal.SIGTERM, lambda number, _: asked_to_end.append(number))
         case {"hang": _}:
-            time.sleep(DEADLINE_S)
+            give_up = time.monotonic() + DEADLINE_S
+            while time.monotonic() < give_up and not asked_to_end:
+                time.sleep(0.01)
+            last_words(words or state)
         case {"hold": file}:  # leave a child behind
+            import subprocess
+
             child = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({DEADLINE_S})"])
             Path(file).write_text(str(child.pid))
         case {"kill": name}:

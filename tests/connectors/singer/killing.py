@@ -22,10 +22,14 @@ ROOT = Path(__file__).parents[3]
 PATIENCE_S = 120.0
 
 
+_hosts: dict[str, SingerConnector] = {}
+
+
 def host_of(job: Job) -> SingerConnector:
-    """A host in this process."""
+    """The host of the job's folder in this process: it knows the catalogue after the first time."""
     taps = {name: Path(path) for name, path in job.taps.items()}
-    return SingerConnector(taps, bounds=Bounds(**(job.bounds or {})), folder=Path(job.folder))
+    made = SingerConnector(taps, bounds=Bounds(**(job.bounds or {})), folder=Path(job.folder))
+    return _hosts.setdefault(job.folder, made)
 
 
 async def stream_of(job: Job) -> Stream:

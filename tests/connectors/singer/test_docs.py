@@ -47,7 +47,7 @@ async def test_the_page_leads_to_records(db: Database, tmp_path: Path) -> None:
     [(allowed, path)] = by_environment.items()
     assert str(path) == f"{made[-1]}/bin/tap-spreadsheets"
 
-    await db.execute("insert into companies (id, name) values ($1, 'Ada')", COMPANY)
+    await db.execute("insert into companies (id, code, name) values ($1, 'ada', 'Ada')", COMPANY)
     [statement] = blocks("sql")
     await db.execute(statement)
     [row] = await db.fetch("select provider, config from integration_connectors where company_id = $1", COMPANY)

@@ -101,14 +101,16 @@ class Listening:
     async def _next(self, due: float | None) -> list[bytes] | None:
         """The next lines, none of them where something else is to be done, None at the end."""
         tap, now = self._tap, time.monotonic()
-        if now >= self._stop_at and not tap.told_to_end:
+        if now >= self._stop_at and not tap.told_to_end and tap.code is None:
             tap.terminate()
         if now >= self._deadline:
+            self.failure = _spent()
             return None
         if self._waits_since is None:
             self._waits_since = now
         silent_until = max(tap.heard, self._waits_since) + self._bounds.idle_s
-        wake = min(self._deadline if tap.told_to_end else self._stop_at, silent_until, inf if due is None else due)
+        until = self._stop_at if now < self._stop_at else self._deadline
+        wake = min(until, silent_until, inf if due is None else due)
         try:
             lines = await tap.read(max(wake - now, 0))
         except TimeoutError:

@@ -42,8 +42,7 @@ class Tap(asyncio.SubprocessProtocol):
         self._bounds = bounds
         self._chunks: deque[bytes] = deque()
         self._held = 0
-        self._part: list[bytes] = []
-        self._part_size = 0
+        self._part = bytearray()
         self._open = {_STDOUT, _STDERR}
         self._stir = asyncio.Event()
         self._ended = asyncio.Event()
@@ -108,16 +107,15 @@ class Tap(asyncio.SubprocessProtocol):
         if (chunk := await self.chunk(within)) is None:
             return None
         first, *more = chunk.split(b"\n")
-        self._part.append(first)
-        self._part_size += len(first)
-        if max(self._part_size, *map(len, more), 0) > self._bounds.line_bytes:
+        self._part += first
+        if max(len(self._part), *map(len, more), 0) > self._bounds.line_bytes:
             raise ProviderError(
                 ErrorKind.PERMANENT, f"the tap wrote a line of more than {self._bounds.line_bytes} bytes"
             )
         if not more:
             return []
-        lines = [b"".join(self._part), *more[:-1]]
-        self._part, self._part_size = [more[-1]], len(more[-1])
+        lines = [bytes(self._part), *more[:-1]]
+        self._part = bytearray(more[-1])
         return lines
 
     @property
@@ -128,7 +126,7 @@ class Tap(asyncio.SubprocessProtocol):
     @property
     def broke_off(self) -> bool:
         """Whether the output ended within a line."""
-        return self._part_size > 0
+        return len(self._part) > 0
 
     def terminate(self) -> None:
         """Ask it to end; what it still says can be read."""
