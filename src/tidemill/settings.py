@@ -16,6 +16,7 @@ from tidemill.errors import ConfigurationError
 Environment = Literal["development", "test", "production"]
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
+Taps = dict[Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][\w.-]{0,99}$")], Path]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -58,6 +59,8 @@ class Settings:
 
     egress_allow: tuple[str, ...] = _setting("TIDEMILL_EGRESS_ALLOW", default=())
     """Networks and names of hosts that calls to addresses chosen by tenants may go to besides the public Internet."""
+    singer_taps: Taps | None = _setting("TIDEMILL_SINGER_TAPS")
+    """``name=/path/to/tap[,name2=/path…]``: the Singer taps that companies may run; in the file a table."""
 
     sync_cron: str = _setting("TIDEMILL_SYNC_CRON", default="*/15 * * * *")
     """The built-in schedule of ``scheduled_sync``; its period is also the slot's."""
@@ -136,10 +139,19 @@ def _convert(origin: str, kind: Any, raw: object) -> object:
     """Turn a raw value into the annotated type, or say which setting is wrong and what it takes."""
     if kind == tuple[str, ...] and isinstance(raw, str):
         raw = [part.strip() for part in raw.split(",") if part.strip()]
+    if kind == Taps | None and isinstance(raw, str):
+        raw = _pairs(origin, raw)
     try:
         return msgspec.convert(raw, kind, strict=False, dec_hook=_path)
     except msgspec.ValidationError as e:
         raise ConfigurationError(f"{origin}: {e}") from None
+
+
+def _pairs(origin: str, raw: str) -> dict[str, str]:
+    parts = [part.partition("=") for part in raw.split(",") if part.strip()]
+    if wrong := [name for name, equals, value in parts if not (equals and value.strip())]:
+        raise ConfigurationError(f"{origin}: expected name=/path, separated by commas; got {wrong[0].strip()!r}")
+    return {name.strip(): value.strip() for name, _, value in parts}
 
 
 def _path(kind: type, raw: object) -> object:

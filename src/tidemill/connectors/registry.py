@@ -11,6 +11,7 @@ import msgspec
 from tidemill.connectors.config import read_config
 from tidemill.connectors.http_json import HttpJsonConnector
 from tidemill.connectors.protocol import Connector
+from tidemill.connectors.singer import SingerConnector
 from tidemill.connectors.threads import ThreadsConnector
 from tidemill.errors import ConfigurationError, InvalidInput, TidemillError
 from tidemill.settings import Settings
@@ -18,7 +19,11 @@ from tidemill.settings import Settings
 GROUP = "tidemill.connectors"
 """Entry points: each names a factory ``(Settings) -> Connector`` and has the name of the connector's spec."""
 
-_BUILT_IN: tuple[Callable[[Settings], Connector], ...] = (ThreadsConnector.load, HttpJsonConnector.load)
+_BUILT_IN: tuple[Callable[[Settings], Connector], ...] = (
+    ThreadsConnector.load,
+    HttpJsonConnector.load,
+    SingerConnector.load,
+)
 
 
 class Connectors(Mapping[str, Connector]):
