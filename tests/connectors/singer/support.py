@@ -123,7 +123,7 @@ class Fake:
         return self.connector.read(ctx, stream, cursor, Window())
 
     async def drain(self, *script: Mapping[str, Any], **more: Any) -> Drained:
-        """Run the script to its end. The catalogue is known by then where the time is bounded: it is the run's alone."""
+        """Run the script to its end; bounded time is all the run's, for the catalogue is known by then."""
         if "seconds" in more:
             with_catalog = {name: value for name, value in more.items() if name in ("catalog", "tap", "streams")}
             await self.connector.streams(context(self.config(*script, **with_catalog)))
