@@ -170,6 +170,15 @@ def lives(pid: int) -> bool:
         return False
 
 
+def children(pid: int) -> list[int]:
+    """The processes that ``pid`` has started."""
+    try:
+        tasks = [task.joinpath("children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [int(child) for task in tasks for child in task.split()]
+
+
 async def until(holds: Any, seconds: float = 60.0) -> None:
     """Wait for another process to do something that gives no other sign."""
     import asyncio
