@@ -79,8 +79,7 @@ async def make_company(conn: Connection, code: str, *, of: UUID | None = None) -
             c.connector,
         ),
         (
-            "insert into tidemill.staged_record (run, stream, ordinal, key, data, hash) "
-            "values ($1, 's', 1, 'k', '{}', 'h')",
+            "insert into tidemill.staged_record (run, stream, ordinal, data, hash) values ($1, 's', 1, '{}', 'h')",
             c.run,
         ),
         (

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-import psutil
-
 from tests.connectors.singer.host import Job, committed
-from tests.connectors.singer.support import Store, context, drain, until
+from tests.connectors.singer.support import Store, children, context, drain, until
 from tidemill.connectors import Stream, Window
 from tidemill.connectors.singer import Bounds, SingerConnector
 
@@ -103,5 +103,6 @@ def _end_tap(host: subprocess.Popen[bytes]) -> None:
 
 def _to_tap(host: subprocess.Popen[bytes], number: signal.Signals) -> None:
     if host.poll() is None:
-        for child in psutil.Process(host.pid).children():
-            child.send_signal(number)
+        for tap in children(host.pid):
+            with suppress(ProcessLookupError):
+                os.kill(tap, number)

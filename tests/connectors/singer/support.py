@@ -123,7 +123,7 @@ class Fake:
         return self.connector.read(ctx, stream, cursor, Window())
 
     async def drain(self, *script: Mapping[str, Any], **more: Any) -> Drained:
-        """Run the script to its end. Where time is bounded the catalogue is known before: it is the run's alone."""
+        """Run the script to its end; bounded time is all the run's, for the catalogue is known by then."""
         if "seconds" in more:
             with_catalog = {name: value for name, value in more.items() if name in ("catalog", "tap", "streams")}
             await self.connector.streams(context(self.config(*script, **with_catalog)))
@@ -168,6 +168,15 @@ def lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def children(pid: int) -> list[int]:
+    """The processes that ``pid`` has started."""
+    try:
+        tasks = [task.joinpath("children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [int(child) for task in tasks for child in task.split()]
 
 
 async def until(holds: Any, seconds: float = 60.0) -> None:

@@ -129,6 +129,16 @@ async def test_a_full_load_that_is_cut_off_takes_nothing_away(desk: Desk) -> Non
 # Streams without a key ------------------------------------------------------------------------------------------------
 
 
+async def test_a_full_load_with_a_record_that_was_refused_deletes_nothing(desk: Desk) -> None:
+    desk.connector.add(NOTES, steps(batch({"id": 1}, {"id": 2}, version=1), batch(activate=1)))
+    await desk.run()
+    too_large = {"id": 2, "text": "x" * 2_000_000}
+    desk.connector.add(NOTES, steps(batch({"id": 1}, too_large, version=2), batch(activate=2)))
+    outcome, _ = await desk.run()
+    assert (outcome.reason, outcome.result["deleted"]) == ("bad_rows", 0)
+    assert [live for _, live in (await desk.records()).values()] == [True, True]
+
+
 async def test_equal_records_of_a_stream_without_a_key_are_all_kept(desk: Desk) -> None:
     desk.connector.add(LINES, steps(batch({"x": 1}, {"x": 1}), batch({"x": 1}, {"x": 2}, cursor="4")))
     outcome, _ = await desk.run()

@@ -183,7 +183,8 @@ class Ledger:
                 last = (page["last_hash"], page["last_ordinal"], page["last_number"])
             await conn.execute(SQL.staged_drop, self.run.id, self.stream.name)
             self._staged = 0
-        if self._activates is not None:
+        # A record that was refused is still there at the provider: what it was before must not go for it.
+        if self._activates is not None and not tally.bad:
             key = ""
             while key is not None:
                 page = await conn.fetchrow(SQL.records_activate, *self._place, self._activates, key)
