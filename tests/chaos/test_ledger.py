@@ -43,7 +43,7 @@ async def ledger(kept_server: KeptServer) -> AsyncIterator[str]:
 
 
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("seconds", [20, pytest.param(600, marks=pytest.mark.chaos)])
+@pytest.mark.parametrize("seconds", [12, pytest.param(600, marks=pytest.mark.chaos)])
 async def test_whatever_fails_each_job_ends_once_and_what_it_writes_is_written_once(
     kept_server: KeptServer, ledger: str, seed: int, tmp_path: Path, seconds: int
 ) -> None:

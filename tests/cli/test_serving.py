@@ -50,7 +50,8 @@ def test_a_worker_says_so_when_it_works_and_leaves_when_told(
         assert (ready["pid"], ready["accounts_at_once"]) == (process.pid, 3)
         assert _nodes(database_url) == [process.pid]
         assert query(database_url, "select name, spec, next_at > now() as due from tidemill.schedule") == [
-            {"name": "scheduled-sync", "spec": {"cron": "*/15 * * * *"}, "due": True}
+            {"name": "scheduled-sync", "spec": {"cron": "*/15 * * * *"}, "due": True},
+            {"name": "log-retention", "spec": {"cron": "7 * * * *"}, "due": True},
         ]
         process.send_signal(number)
         assert _ended(process) == code

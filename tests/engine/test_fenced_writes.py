@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine import fenced, fenced_records
+from tests.engine import fenced, fenced_company, fenced_records
 from tests.engine.fenced import LOST, home
 from tests.engine.writing import files_that_write, sql_files
 from tidemill.errors import LeaseLost
@@ -111,7 +111,7 @@ NOT_FENCED = {
     "cli/demo/sql/mark.sql": "the demo's own database",
 }
 """Statements that write and need no lease: why."""
-PATHS = {**fenced.PATHS, **fenced_records.PATHS}
+PATHS = {**fenced.PATHS, **fenced_records.PATHS, **fenced_company.PATHS}
 FENCED = frozenset[str]().union(*(path.writes for path in PATHS.values()))
 
 

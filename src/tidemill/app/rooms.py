@@ -43,6 +43,7 @@ one while it waits for anything but Postgres."""
 class _SyncRooms:
     sync: Sync
     sync_jobs: SyncJobs
+    connectors: Connectors
     vault: Vault
     http: HttpClient
 
@@ -123,6 +124,11 @@ class Rooms:
     def sync_jobs(self) -> SyncJobs:
         """Tenants' own syncs."""
         return self._sync_rooms.sync_jobs
+
+    @property
+    def connectors(self) -> Connectors:
+        """The connectors that this process has."""
+        return self._sync_rooms.connectors
 
     @property
     def vault(self) -> Vault:
@@ -218,7 +224,7 @@ async def _sync_rooms(stack: AsyncExitStack, settings: Settings, engine: Engine,
     )
     for kind in (*sync.kinds(), company.closing_kind(), *sync_jobs.kinds()):
         engine.registry.add(kind)
-    return _SyncRooms(sync, sync_jobs, vault, http)
+    return _SyncRooms(sync, sync_jobs, connectors, vault, http)
 
 
 async def _ready_schema(settings: Settings, url: str) -> None:

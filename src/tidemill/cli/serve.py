@@ -11,7 +11,6 @@ from tidemill import logging
 from tidemill.app import Rooms
 from tidemill.cli.options import Options, pass_options
 from tidemill.cli.running import run_async, stopping
-from tidemill.connectors.registry import Connectors
 from tidemill.settings import Settings
 from tidemill.web import functions
 from tidemill.web.api import Api
@@ -57,5 +56,5 @@ async def listen(app: Rooms, stop: asyncio.Event, *, host: str, port: int) -> No
     def ready(url: str) -> None:
         _log.info("functions_served", url=url)
 
-    api = Api(Connectors.load(app.settings), app.vault)
+    api = Api(app.connectors, app.vault, job_types=app.sync_jobs.types)
     await functions.serve(app.settings, app.db, app.sync, stop=stop, api=api, host=host, port=port, ready=ready)

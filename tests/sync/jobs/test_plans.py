@@ -78,6 +78,8 @@ async def questions(conn: Connection) -> dict[str, tuple[list[Any], int]]:
     many, ones = len(jobs), [1] * len(jobs)
     first = "00000000-0000-0000-0000-000000000000"
     nothing = [None] * many
+    place = await conn.fetchrow("select company_id, id from public.integration_connectors limit 1")
+    assert place is not None
     return {
         "look": ([["sync"]], DUE),
         "unplanned": (["sync", 200, first], 200),
@@ -115,6 +117,8 @@ async def questions(conn: Connection) -> dict[str, tuple[list[Any], int]]:
         "end_disable": ([held, runs, ["x"] * len(runs)], len(runs)),
         "end_settle": ([held], len(held)),
         "newest_credentials": ([first, first], 1),
+        "store_credentials": ([*place, b"x", "x", None], 1),
+        "reseal_credentials": ([first, b"x", b"y", "y"], 1),
     }
 
 
