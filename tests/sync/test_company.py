@@ -150,6 +150,14 @@ async def test_a_repair_mends_the_layers_tells_what_it_did_and_what_nobody_can_m
         assert again["metrics"]["counts"] == {"unrecoverable": 1, "accounts": 1}
 
 
+async def test_a_repair_whose_time_is_up_goes_on_behind_the_accounts_that_are_through(database_url: str) -> None:
+    async with world(database_url, accounts=3, posts=1, sync_job_budget_s=0.000001) as w:
+        connector = await own(w, w.workspace)
+        run = await ran(w, await add_job(w, connector, "repair"))
+        assert (run["status"], run["metrics"]["counts"]["accounts"], run["error_detail"]) == ("completed", 3, None)
+        assert run["attempt"] == 4  # one account each, and one that finds nothing left
+
+
 async def test_what_is_left_at_the_deadline_is_skipped(database_url: str) -> None:
     async with world(database_url, accounts=1, posts=1) as w:
         connector = await own(w, w.workspace)

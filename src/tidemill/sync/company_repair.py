@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from tidemill.engine import Done, Outcome, Partial
+from tidemill.engine import Done, Outcome, Partial, Snooze
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Connection
 from tidemill.sync import account
@@ -47,7 +47,7 @@ class CompanyRepair:
             raise InvalidInput("dry_run", "is true or false")
 
     async def run(self, run: Run) -> Outcome:
-        """Look at one account after the other; a later attempt goes on behind those that are through."""
+        """One account after the other, until the time is up; the next attempt goes on behind those that are through."""
         mend = not run.payload.get("dry_run", False)
         workspaces = workspaces_of(run.payload, others=("dry_run",))
         told: dict[str, Any] = await run.ctx.db.fetchval(SQL.run_metrics, run.id) or {}
@@ -57,6 +57,8 @@ class CompanyRepair:
             for row in page:
                 after = row["id"]
                 await self._account(run, after, counts, mend=mend)
+                if run.read.remaining() <= 0:
+                    return Snooze(0, "more accounts to look at")
         counts.pop("told", None)
         metrics = {"counts": dict(counts), "dry_run": not mend}
         return Partial("unrecoverable", metrics) if counts["unrecoverable"] else Done(metrics)
