@@ -61,6 +61,26 @@ async def test_many_jobs_are_enqueued_in_one_statement_and_each_runs_once(db: Da
     assert sorted(seen) == list(range(700))
 
 
+@pytest.mark.parametrize(
+    "jobs",
+    [[NewJob(kind="noop", args={})], [NewJob(kind="noop", args={})] * 3, [NewJob(kind="noop", args={}, delay=60)]],
+    ids=["one", "many", "delayed"],
+)
+async def test_whoever_enqueues_again_and_again_is_planned_for_but_a_few_times(
+    db: Database, jobs: list[NewJob]
+) -> None:
+    async def nothing(ctx: Context, args: dict[str, Any]) -> None: ...
+
+    async with await Database.open(db.url, max_size=1) as one:
+        engine = Engine(one, Registry([kind("noop", nothing)]))
+        for _ in range(20):
+            await engine.enqueue_many(jobs)
+        [plans] = await one.fetch(
+            "select generic_plans, custom_plans from pg_prepared_statements where generic_plans + custom_plans >= 20"
+        )
+    assert tuple(plans) == (15, 5), "Postgres plans a statement five times before it may keep a plan"
+
+
 async def test_a_job_commits_or_rolls_back_with_the_callers_data(db: Database) -> None:
     registry = Registry()
 
