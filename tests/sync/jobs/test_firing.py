@@ -202,7 +202,7 @@ async def test_a_row_whose_fires_cannot_be_told_any_more_says_so_and_stops_nobod
     )
     await w.clock(NOON + QUARTER)
     await w.tick()
-    assert (await w.row(bad))["plan_error"].startswith("schedule.day of month: ")
+    assert (await w.row(bad))["plan_error"].startswith("schedule.cron: day of month: ")
     assert len(await w.runs(good)) == 1
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from tidemill.errors import InvalidInput
 from tidemill.postgres import Database
 from tidemill.postgres.session import tenant_session
+from tidemill.sync.jobs.schedule import read_schedule
 
 from .support import NOON, QUARTERS, Scripted, World, until, world
 
@@ -54,8 +57,8 @@ async def test_a_company_that_moves_has_its_jobs_planned_anew(w: World) -> None:
 @pytest.mark.parametrize(
     ("field", "column", "value"),
     [
-        ("schedule.hour", "schedule", {"cron": "0 25 * * *"}),
-        ("schedule.day of month", "schedule", {"cron": "0 0 30 2 *"}),
+        ("schedule.cron: hour", "schedule", {"cron": "0 25 * * *"}),
+        ("schedule.cron: day of month", "schedule", {"cron": "0 0 30 2 *"}),
         ("schedule.timezone", "schedule", {"cron": "0 0 * * *", "timezone": "Mars/Olympus"}),
         ("schedule.every", "schedule", {"every": "soon"}),
         ("schedule.often", "schedule", {"often": True}),
@@ -80,6 +83,27 @@ async def test_a_row_that_cannot_be_planned_says_why_until_it_is_mended(
     await w.tick()
     row = await w.row(bad)
     assert (row["status"], row["next_run_at"], row["plan_error"]) == ("idle", NOON + QUARTER, None)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        ({"cron": "0 25 * * *"}, "schedule.cron: hour: "),
+        ({"rrule": "FREQ=DAILY;COUNT=3"}, "schedule.rrule: COUNT: "),
+        ({"cron": "0 9 * * *", "x" * 60: 1}, f"schedule.{'x' * 50}: "),
+        ({"cron": "0 9 * * *", "": 1}, "schedule: '' "),
+        ({"every": "1h"}, "company.timezone: "),
+        ([], "schedule: "),
+    ],
+    ids=range(6),
+)
+def test_a_schedule_is_refused_in_the_same_words_whoever_reads_it(schedule: Any, said: str) -> None:
+    with pytest.raises(InvalidInput) as of_text:
+        read_schedule(json.dumps(schedule), "Mars/Olympus" if "every" in schedule else None)
+    with pytest.raises(InvalidInput) as of_object:
+        read_schedule(schedule, "Mars/Olympus" if "every" in schedule else None)
+    assert str(of_text.value) == str(of_object.value)
+    assert str(of_text.value).startswith(said)
 
 
 async def test_json_nested_too_deeply_to_be_read_is_that_rows_trouble_alone(w: World) -> None:
