@@ -70,6 +70,8 @@ NOT_FENCED = {
     "sync/sql/insert_token.sql": "a user connects an account",
     "sync/jobs/sql/plan_write.sql": "any node; compare-and-set on the version",
     "sync/jobs/sql/plan_fail.sql": "any node; compare-and-set on the fire and the version",
+    "sync/jobs/sql/type_known.sql": "any node says what it knows",
+    "sync/jobs/sql/type_unknown.sql": "any node; what it tells is no job's work, and a tick that knows better undoes it",
     "sync/jobs/sql/fire_move.sql": "any node; compare-and-set on the fire and the version",
     "sync/jobs/sql/fire_runs.sql": "any node, in the transaction that moved the jobs on; one run per job and fire",
     "sync/jobs/sql/attach.sql": "any node, in the transaction that holds the jobs and enqueues their runs",

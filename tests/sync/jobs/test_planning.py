@@ -11,6 +11,7 @@ import pytest
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Database
 from tidemill.postgres.session import tenant_session
+from tidemill.sync.jobs.knowing import FORGOTTEN_S
 from tidemill.sync.jobs.schedule import read_schedule
 
 from .support import NOON, QUARTERS, Scripted, World, until, world
@@ -177,6 +178,8 @@ async def test_a_single_fire_that_came_before_it_was_planned_is_not_lost_and_hap
 
 
 async def test_types_that_only_newer_processes_know_are_left_to_them(db: Database, w: World) -> None:
+    async with world(db, Scripted(name="replay")) as newer:
+        await newer.tick()
     job = await w.job(job_type="replay")
     await w.tick()
     row = await w.row(job)
@@ -191,26 +194,55 @@ async def test_types_that_only_newer_processes_know_are_left_to_them(db: Databas
     assert len(await w.runs(job)) == 1
 
 
-async def test_an_admins_own_write_is_planned_as_any_other(w: World) -> None:
-    company = await w.company()
-    connector = await w.connector(company)
-    claims = {"role": "authenticated", "company_id": str(company), "app_metadata": {"role_keys": ["Vibot.admin"]}}
-    async with tenant_session(w.db, claims) as conn:
-        job = await conn.fetchval(
-            "insert into public.sync_jobs (company_id, connector_id, job_type, schedule)"
-            " values ($1, $2, 'sync', '{\"every\": \"1h\"}') returning id",
-            company,
-            connector,
-        )
+async def test_a_job_of_a_type_that_no_worker_knows_is_told_so_until_one_comes_that_does(
+    db: Database, w: World
+) -> None:
+    job = await w.job(job_type="replay")
     await w.tick()
-    assert (await w.row(job))["next_run_at"] == NOON + timedelta(hours=1)
+    row = await w.row(job)
+    assert (row["status"], row["next_run_at"]) == ("error", None)
+    assert row["plan_error"] == "job_type: no worker knows 'replay'; known: sync"
+    async with world(db, Scripted(name="replay")) as newer:
+        await newer.tick()
+    row = await w.row(job)
+    assert (row["status"], row["next_run_at"], row["plan_error"]) == ("idle", NOON + QUARTER, None)
 
 
-async def test_a_worker_plans_a_new_row_at_once(w: World) -> None:
-    async with w.working():
-        job = await w.job()
+async def test_a_type_corrected_is_planned_and_what_was_wrong_with_the_old_one_is_forgotten(w: World) -> None:
+    job = await w.job(job_type="snyc")
+    await w.tick()
+    await w.edit(job, "job_type", "sync")
+    assert (await w.row(job))["plan_error"] is None
+    await w.tick()
+    assert (await w.row(job))["next_run_at"] == NOON + QUARTER
 
-        async def planned() -> bool:
-            return (await w.row(job))["next_run_at"] is not None
 
-        await until(planned, "the plan")
+async def test_a_type_whose_last_worker_has_gone_is_told_after_a_while_and_no_fire_is_lost(db: Database) -> None:
+    async with world(db, Scripted(name="replay")) as newer:
+        await newer.clock(NOON)
+        job = await newer.job(job_type="replay")
+        await newer.tick()
+    async with world(db) as w:
+        await w.tick()
+        assert (await w.row(job))["status"] == "idle"  # a worker that is replaced is not missed
+    await db.execute(
+        "update tidemill.sync_job_type set known_at = known_at - make_interval(secs => $1) where name = 'replay'",
+        FORGOTTEN_S,
+    )
+    async with world(db) as w:
+        await w.tick()
+        assert ((await w.row(job))["status"], (await w.row(job))["next_run_at"]) == ("error", NOON + QUARTER)
+        await w.clock(NOON + QUARTER)
+        assert await w.tick() is None
+    async with world(db, Scripted(name="replay")) as newer:
+        await newer.tick()
+    assert [run["fire_at"] for run in await w.runs(job)] == [NOON + QUARTER]
+
+
+async def test_a_job_made_while_its_company_is_suspended_rests_until_that_is_active_again(w: World) -> None:
+    job = await w.job(connector=await w.connector(await w.company(status="suspended")))
+    await w.tick()
+    row = await w.row(job)
+    assert (row["status"], row["next_run_at"], row["suspended_at"] is None) == ("paused", NOON + QUARTER, False)
+    await w.db.execute("update public.companies set status = 'active'")
+    assert (await w.row(job))["status"] == "idle"

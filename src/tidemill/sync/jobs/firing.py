@@ -120,7 +120,6 @@ class Firing:
             [move.row["id"] for move, _, _ in fires.values()],
             [at for _, at, _ in fires.values()],
             [move.overlap == "skip" for move, _, _ in fires.values()],
-            [None if move.row["is_active"] else "company_suspended" for move, _, _ in fires.values()],
         )
         pending = {row["id"] for row in made if row["status"] == "pending"}
         await hand_over(
