@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from tests.engine.fenced import Home, Path, begin_run, files, sync_job
-from tidemill.engine import Job
-from tidemill.sync import retention
+from tidemill.engine import Job, seal_batch
+from tidemill.sync import company, retention
 from tidemill.sync.company_repair import CompanyRepair
 from tidemill.sync.jobs import Run
 
@@ -44,6 +45,28 @@ async def repair(h: Home, job: Job) -> object:
     return await CompanyRepair().run(replace(_begun[job.id], ctx=h.context(job), payload={}, actions=[]))
 
 
+async def closing_accounts(h: Home) -> Job:
+    """A run that ended before its accounts did, one of which has left a row open."""
+    run = (await begin_run(h, await sync_job(h))).run
+    async with h.db.transaction() as conn:
+        deadline = datetime.now(UTC) + company.DEADLINE
+        await h.engine.open_batch(conn, on_close=company.CLOSE, args={}, deadline=deadline, batch=run.id)
+        await conn.execute(
+            "insert into public.sync_logs (run_id, workspace_id, workspace_threads_account_id, job_type)"
+            " values ($1, $2, $3, 'sync_posts')",
+            run.id,
+            h.workspace,
+            h.accounts[0],
+        )
+        await conn.execute("update public.sync_run_logs set status = 'partial', finished_at = now()")
+        await seal_batch(conn, run.id)
+    return await h.claimed(company.CLOSE)
+
+
+async def close_accounts(h: Home, job: Job) -> object:
+    return await company.CompanyAccounts(h.engine).close(h.context(job), job.args)
+
+
 async def old_logs(h: Home) -> Job:
     await h.db.execute(
         "insert into public.system_job_logs (job_type, status, started_at, completed_at)"
@@ -64,5 +87,10 @@ PATHS = {
         files("sync/sql/", "rows_abandoned", "run_actions_add")
         | files("sync/layers/sql/", "post_metrics_repair", "account_insights_repair"),
     ),
-    "logs are pruned": Path(old_logs, prune, files("sync/sql/", "logs_prune")),
+    "a company's accounts are closed": Path(
+        closing_accounts,
+        close_accounts,
+        files("engine/sql/", "batch_close") | files("sync/sql/", "run_sweep", "run_recount"),
+    ),
+    "logs are pruned": Path(old_logs, prune, files("sync/sql/", "logs_prune", "credentials_prune")),
 }

@@ -47,37 +47,41 @@ class CompanyRepair:
             raise InvalidInput("dry_run", "is true or false")
 
     async def run(self, run: Run) -> Outcome:
-        """One account after the other, until the time is up; the next attempt goes on behind those that are through."""
+        """One account after the other, until the time is up; the next attempt goes on behind what was told of."""
         mend = not run.payload.get("dry_run", False)
         workspaces = workspaces_of(run.payload, others=("dry_run",))
         told: dict[str, Any] = await run.ctx.db.fetchval(SQL.run_metrics, run.id) or {}
         after = UUID(told["after"]) if "after" in told else None
+        page_of, last_post = told.get("page") or (None, None)
         counts = Counter[str](told.get("counts") or {})
         while page := await run.ctx.db.fetch(SQL.company_accounts, run.company, workspaces, after, ACCOUNTS):
             for row in page:
                 after = row["id"]
-                await self._account(run, after, counts, mend=mend)
+                behind = UUID(last_post) if str(after) == page_of else None
+                await self._account(run, after, counts, behind, mend=mend)
                 if run.read.remaining() <= 0:
                     return Snooze(0, "more accounts to look at")
         counts.pop("told", None)
         metrics = {"counts": dict(counts), "dry_run": not mend}
         return Partial("unrecoverable", metrics) if counts["unrecoverable"] else Done(metrics)
 
-    async def _account(self, run: Run, account_id: UUID, counts: Counter[str], *, mend: bool) -> None:
-        """One account, its posts page by page; what was found is written with what was mended."""
-        after: UUID | None = None
+    async def _account(
+        self, run: Run, account_id: UUID, counts: Counter[str], after: UUID | None, *, mend: bool
+    ) -> None:
+        """One account, its posts ``after`` one page by page; what was found is written with what was mended."""
         while posts := [row["id"] for row in await run.ctx.db.fetch(SQL.posts_of, account_id, after, POSTS)]:
             async with run.transaction() as conn:
                 found = await repair_post_metrics(conn, posts, mend=mend)
-                await self._tell(conn, run, counts, _actions("posts", account_id, found, mend=mend))
-            after = posts[-1]
+                after = posts[-1]
+                if actions := _actions("posts", account_id, found, mend=mend):
+                    await self._tell(conn, run, counts, actions, page=(account_id, after))
         async with run.transaction() as conn:
             found = await repair_account_insights(conn, [account_id], mend=mend)
             actions = _actions("account", account_id, found, mend=mend)
             actions += await self._rows(conn, account_id, mend=mend)
             actions += await self._lost(conn, account_id)
             counts["accounts"] += 1
-            await self._tell(conn, run, counts, actions, through=account_id)
+            await self._tell(conn, run, counts, actions, after=account_id)
 
     async def _tell(
         self,
@@ -85,16 +89,15 @@ class CompanyRepair:
         run: Run,
         counts: Counter[str],
         actions: Sequence[Mapping[str, Any]],
-        *,
-        through: UUID | None = None,
+        **place: UUID | tuple[UUID, UUID],
     ) -> None:
+        """Write actions, and how far that is: ``after`` an account, or after a post of one's ``page``."""
         for action in actions:
             counts[action["action"]] += action["count"]
         shown = actions[: max(0, MOST_ACTIONS - counts["told"])]
         counts["told"] += len(shown)
-        if actions or through:
-            text = _encode({"counts": counts}).decode()
-            await conn.execute(SQL.run_actions_add, run.id, _encode(shown).decode(), through, text)
+        progress = _encode({"counts": counts, **place}).decode()
+        await conn.execute(SQL.run_actions_add, run.id, _encode(shown).decode(), progress)
 
     async def _rows(self, conn: Connection, account_id: UUID, *, mend: bool) -> list[dict[str, Any]]:
         rows = await conn.fetch(SQL.rows_abandoned, account_id, account.KIND, mend)

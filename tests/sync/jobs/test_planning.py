@@ -10,11 +10,10 @@ import pytest
 
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Database
-from tidemill.postgres.session import tenant_session
 from tidemill.sync.jobs.knowing import FORGOTTEN_S
 from tidemill.sync.jobs.schedule import read_schedule
 
-from .support import NOON, QUARTERS, Scripted, World, until, world
+from .support import NOON, QUARTERS, Scripted, World, world
 
 QUARTER = timedelta(minutes=15)
 
