@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from tests.engine.fenced import Home, Path, begin_run, files, sync_job
 from tidemill.engine import Job, seal_batch
 from tidemill.sync import company, retention
 from tidemill.sync.company_repair import CompanyRepair
+from tidemill.sync.company_replay import CompanyReplay
 from tidemill.sync.jobs import Run
+from tidemill.sync.layers import DayViews
+from tidemill.sync.telling import Telling
 
 _begun: dict[int, Run] = {}
 """By job: what its handler was given when it was begun."""
@@ -43,6 +47,15 @@ async def run_over_accounts(h: Home) -> Job:
 
 async def repair(h: Home, job: Job) -> object:
     return await CompanyRepair().run(replace(_begun[job.id], ctx=h.context(job), payload={}, actions=[]))
+
+
+async def replay(h: Home, job: Job) -> None:
+    rooms = h.app
+    run = replace(_begun[job.id], ctx=h.context(job), payload={"mode": "overwrite"})
+    days = [DayViews(datetime(2026, 5, 1, 7, tzinfo=UTC), 3)]
+    row: Any = {"id": h.accounts[0], "workspace_id": h.workspace}
+    made: Any = CompanyReplay(rooms.connectors["threads"], rooms.http, rooms.vault, "1")
+    await made._write(run, row, days, await Telling.load(run), "2026-05-01")
 
 
 async def closing_accounts(h: Home) -> Job:
@@ -86,6 +99,11 @@ PATHS = {
         repair,
         files("sync/sql/", "rows_abandoned", "run_actions_add")
         | files("sync/layers/sql/", "post_metrics_repair", "account_insights_repair"),
+    ),
+    "a company's accounts are replayed": Path(
+        run_over_accounts,
+        replay,
+        files("sync/sql/", "run_actions_add") | files("sync/layers/sql/", "views_days_replay"),
     ),
     "a company's accounts are closed": Path(
         closing_accounts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -59,9 +60,10 @@ async def test_a_companys_job_syncs_the_accounts_of_its_workspaces_and_no_others
         rows = await w.rows(run["id"])
         assert set(rows) == {w.ids[first.id], w.ids[second.id]}
         assert all(list(steps) == list(STEPS) for steps in rows.values())
-        assert {row.slot for steps in rows.values() for row in steps.values()} == {START}
-        assert await w.snapshots(w.ids[first.id], START) == 2
-        assert await w.snapshots(w.ids[third.id], START) == 0
+        [slot] = {row.slot for steps in rows.values() for row in steps.values()}
+        assert START <= slot < START + timedelta(minutes=5)  # the clock goes on
+        assert await w.snapshots(w.ids[first.id], slot) == 2
+        assert await w.snapshots(w.ids[third.id], slot) == 0
 
 
 async def test_accounts_that_cannot_be_synced_make_the_run_partial_or_failed(database_url: str) -> None:
@@ -151,15 +153,6 @@ async def test_a_run_cancelled_while_it_adds_accounts_leaves_no_batch_open(datab
         await until(closed, "the end of the batch")
         async with w.db.transaction() as conn:
             assert await cancel_batches(conn, [run], by="ann") == []
-
-
-async def test_a_past_that_cannot_be_asked_for_is_not_replayed(database_url: str) -> None:
-    async with world(database_url, accounts=1, posts=1) as w:
-        connector = await own(w, w.workspace)
-        window = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"}
-        run = await ran(w, await add_job(w, connector, "replay", window=window, mode="fill"))
-        assert run["status"] == "failed"
-        assert "not how they stood" in run["error_detail"]
 
 
 async def test_a_repair_mends_the_layers_tells_what_it_did_and_what_nobody_can_mend(database_url: str) -> None:

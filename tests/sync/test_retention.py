@@ -78,7 +78,8 @@ async def test_of_replaced_secrets_the_newest_two_versions_are_kept(
             " i as (insert into integration_connectors (company_id, provider)"
             " select id, p from c, unnest(array['a', 'b']) p returning *)"
             " insert into connector_credentials (company_id, connector_id, version, secret_ciphertext, checksum)"
-            " select i.company_id, i.id, v, 'x', 'x' from i, generate_series(1, case i.provider when 'a' then 7 else 2 end) v"
+            " select i.company_id, i.id, v, 'x', 'x'"
+            " from i, generate_series(1, case i.provider when 'a' then 7 else 2 end) v"
         )
         await prune(w)
         left = await w.db.fetch(
