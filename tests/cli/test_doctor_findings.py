@@ -101,6 +101,21 @@ async def test_a_queue_that_no_living_worker_serves_is_found_once_jobs_wait_in_i
     assert level(await works(db), "queues")[0] == "ok"
 
 
+async def test_sync_jobs_of_a_type_that_no_worker_knows_are_found(db: Database) -> None:
+    assert "sync jobs" not in {finding.check for finding in await works(db)}  # without workers that is not the trouble
+    await db.execute(NODE, [])
+    assert level(await works(db), "sync jobs")[0] == "ok"
+    await db.execute(
+        "with c as (insert into companies (code, name) values ('a', 'a') returning id),"
+        " i as (insert into integration_connectors (company_id, provider) select id, 'sea' from c returning *)"
+        " insert into sync_jobs (company_id, connector_id, job_type) select company_id, id, 'count' from i"
+    )
+    found, said = level(await works(db), "sync jobs")
+    assert (found, "'count' (1)" in said, "--status error" in said) == ("warn", True, True)
+    await db.execute("insert into tidemill.sync_job_type (name) values ('count')")
+    assert level(await works(db), "sync jobs")[0] == "ok"
+
+
 async def test_a_job_that_a_living_process_holds_for_much_longer_than_it_may_is_found(db: Database) -> None:
     await db.execute(NAMES)
     node = await db.fetchval(NODE, ["mail"])

@@ -131,6 +131,7 @@ DERIVED = [
     ({}, "idle"),
     ({"plan_error": "schedule: …"}, "error"),
     ({"paused_at": "now"}, "paused"),
+    ({"suspended_at": "now"}, "paused"),
     ({"paused_at": "now", "plan_error": "schedule: …"}, "paused"),
     ({"disabled_reason": "ten failures"}, "disabled"),
     ({"disabled_reason": "ten failures", "paused_at": "now"}, "disabled"),
@@ -144,7 +145,7 @@ async def test_status_follows_from_definition_and_run(
     conn: Connection, company: Company, columns: dict[str, str], status: str
 ) -> None:
     for name, value in columns.items():
-        cast = "timestamptz" if name == "paused_at" else "text"
+        cast = "timestamptz" if name.endswith("_at") else "text"
         await conn.execute(f"update public.sync_jobs set {name} = ($1::text)::{cast} where id = $2", value, company.job)
     assert (await job(conn, company))["status"] == status
     await conn.execute("update public.sync_jobs set status = 'idle'")
@@ -303,6 +304,7 @@ WAKES = {
     "another schedule": "update public.sync_jobs set schedule = '{{}}'",
     "a run asked for": "select public.sync_job_control('{c.job}', 'run')",
     "pause": "select public.sync_job_control('{c.job}', 'pause')",
+    "a company that is suspended": "update public.companies set status = 'suspended'",
     "another zone of the company": "update public.companies set timezone = 'UTC'",
 }
 SLEEPS = {

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from tests.sync.support import START, STEPS, World, until, world
-from tidemill.sync import company
+import pytest
+
+from tests.sync.support import START, STEPS, World, reached, until, world
+from tidemill.engine.cancel import cancel_batches
+from tidemill.sync import company, company_repair
+from tidemill.sync.layers import repair_post_metrics
 
 
 async def own(w: World, workspace: UUID) -> UUID:
@@ -55,9 +60,10 @@ async def test_a_companys_job_syncs_the_accounts_of_its_workspaces_and_no_others
         rows = await w.rows(run["id"])
         assert set(rows) == {w.ids[first.id], w.ids[second.id]}
         assert all(list(steps) == list(STEPS) for steps in rows.values())
-        assert {row.slot for steps in rows.values() for row in steps.values()} == {START}
-        assert await w.snapshots(w.ids[first.id], START) == 2
-        assert await w.snapshots(w.ids[third.id], START) == 0
+        [slot] = {row.slot for steps in rows.values() for row in steps.values()}
+        assert START <= slot < START + timedelta(minutes=5)  # the clock goes on
+        assert await w.snapshots(w.ids[first.id], slot) == 2
+        assert await w.snapshots(w.ids[third.id], slot) == 0
 
 
 async def test_accounts_that_cannot_be_synced_make_the_run_partial_or_failed(database_url: str) -> None:
@@ -103,13 +109,50 @@ async def test_an_account_that_another_run_has_is_skipped(database_url: str) -> 
         assert (await w.finished(system.run_id)).status == "completed"
 
 
-async def test_a_past_that_cannot_be_asked_for_is_not_replayed(database_url: str) -> None:
-    async with world(database_url, accounts=1, posts=1) as w:
+async def test_a_run_that_is_cancelled_takes_its_accounts_with_it_and_counts_them_once_they_ended(
+    database_url: str,
+) -> None:
+    async with world(database_url, accounts=3, posts=1, accounts_at_once=1) as w:
         connector = await own(w, w.workspace)
-        window = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"}
-        run = await ran(w, await add_job(w, connector, "replay", window=window, mode="fill"))
-        assert run["status"] == "failed"
-        assert "not how they stood" in run["error_detail"]
+        job = await add_job(w, connector)
+        async with w.holding(None, "threads") as hold:
+            run = await w.db.fetchval("select run_id from public.sync_job_control($1, 'run')", job)
+            await reached(hold)  # one account is at the provider's door, two wait
+            await w.db.execute("select public.sync_job_control($1, 'cancel')", job)
+
+            async def closed() -> Any:
+                return await w.db.fetchval("select state = 'closed' from tidemill.batch where id = $1", run)
+
+            await until(closed, "the end of all accounts")
+        row = await w.db.fetchrow("select * from public.sync_run_logs where id = $1", run)
+        assert (row["status"], row["reason"], row["metrics"]["total_accounts"]) == ("partial", "cancelled", 3)
+        assert row["metrics"]["skipped"] == 3
+        assert await w.db.fetchval("select status from public.sync_jobs where id = $1", job) == "idle"
+        said = {said for account in w.ids.values() for said in await w.said(run, account)}
+        assert said == {("skipped", "cancelled")}
+
+        async def forgotten() -> Any:
+            return await w.db.fetchval("select not exists (select from tidemill.job_cancel)")
+
+        await until(forgotten, "the end of the asks")
+        again = await ran(w, job)
+        assert (again["status"], again["metrics"]["completed"]) == ("completed", 3)
+
+
+async def test_a_run_cancelled_while_it_adds_accounts_leaves_no_batch_open(database_url: str) -> None:
+    async with world(database_url, accounts=1, posts=1) as w:
+        run, later = uuid4(), w.now + company.DEADLINE
+        async with w.db.transaction() as conn:
+            await w.app.engine.open_batch(conn, on_close=company.CLOSE, args={}, deadline=later, batch=run)
+        async with w.db.transaction() as conn:
+            assert await cancel_batches(conn, [run, uuid4()], by="ann") == [run]
+
+        async def closed() -> Any:
+            return await w.db.fetchval("select state = 'closed' from tidemill.batch where id = $1", run)
+
+        await until(closed, "the end of the batch")
+        async with w.db.transaction() as conn:
+            assert await cancel_batches(conn, [run], by="ann") == []
 
 
 async def test_a_repair_mends_the_layers_tells_what_it_did_and_what_nobody_can_mend(database_url: str) -> None:
@@ -148,6 +191,33 @@ async def test_a_repair_mends_the_layers_tells_what_it_did_and_what_nobody_can_m
         assert await w.db.fetchval("select count(*) from public.sync_logs where status = 'running'") == 0
         again = await ran(w, await add_job(w, connector, "repair"))
         assert again["metrics"]["counts"] == {"unrecoverable": 1, "accounts": 1}
+
+
+async def test_a_dry_repair_that_is_cut_off_within_an_account_counts_nothing_twice(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(company_repair, "POSTS", 1)
+    pages = 0
+
+    async def cut(conn: Any, posts: Any, *, mend: bool) -> Any:
+        nonlocal pages
+        pages += 1
+        if pages in (3, 5):
+            raise RuntimeError("the attempt ends here")
+        return await repair_post_metrics(conn, posts, mend=mend)
+
+    monkeypatch.setattr(company_repair, "repair_post_metrics", cut)
+    async with world(database_url, accounts=2, posts=3) as w:
+        await w.run()
+        await w.tick()
+        wrong = await w.db.fetch(
+            "update public.workspace_threads_post_metrics_deltas set views_delta = views_delta + 1"
+            " where views_delta is not null returning 1"
+        )
+        run = await ran(w, await add_job(w, await own(w, w.workspace), "repair", dry_run=True))
+        assert (run["status"], run["attempt"], pages) == ("completed", 3, 8)
+        assert run["metrics"]["counts"] == {"found": len(wrong), "accounts": 2}
+        assert sum(action["count"] for action in run["applied_actions"]) == len(wrong)
 
 
 async def test_a_repair_whose_time_is_up_goes_on_behind_the_accounts_that_are_through(database_url: str) -> None:

@@ -66,3 +66,24 @@ async def test_many_old_rows_go_in_small_transactions(database_url: str, monkeyp
         await age(w, 31)
         await prune(w)
         assert await left(w) == [0, 0]
+
+
+async def test_of_replaced_secrets_the_newest_two_versions_are_kept(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "CHUNK", 2)
+    async with world(database_url, accounts=1, posts=1, connected=False) as w:
+        await w.db.execute(
+            "with c as (insert into companies (code, name) values ('c', 'c') returning id),"
+            " i as (insert into integration_connectors (company_id, provider)"
+            " select id, p from c, unnest(array['a', 'b']) p returning *)"
+            " insert into connector_credentials (company_id, connector_id, version, secret_ciphertext, checksum)"
+            " select i.company_id, i.id, v, 'x', 'x'"
+            " from i, generate_series(1, case i.provider when 'a' then 7 else 2 end) v"
+        )
+        await prune(w)
+        left = await w.db.fetch(
+            "select i.provider, array_agg(c.version::int order by c.version) as versions"
+            " from connector_credentials c join integration_connectors i on i.id = c.connector_id group by 1 order by 1"
+        )
+        assert [tuple(row) for row in left] == [("a", [6, 7]), ("b", [1, 2])]

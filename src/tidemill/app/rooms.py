@@ -19,6 +19,7 @@ from tidemill.settings import Settings
 from tidemill.sync import QUEUE, Sync
 from tidemill.sync.company import CompanyAccounts
 from tidemill.sync.company_repair import CompanyRepair
+from tidemill.sync.company_replay import CompanyReplay
 from tidemill.sync.jobs import QUEUE as SYNC_JOBS
 from tidemill.sync.jobs import ByProvider, SyncJobs, load_types
 from tidemill.sync.records import RepairRecords, ReplayRecords, SyncRecords
@@ -211,7 +212,10 @@ async def _sync_rooms(stack: AsyncExitStack, settings: Settings, engine: Engine,
     company = CompanyAccounts(engine)
     built_in = (
         ByProvider(SyncRecords(), threads=company),
-        ReplayRecords(),
+        ByProvider(
+            ReplayRecords(),
+            threads=CompanyReplay(connectors["threads"], http, vault, settings.threads_app_id or ""),
+        ),
         ByProvider(RepairRecords(), threads=CompanyRepair()),
     )
     sync_jobs = SyncJobs(

@@ -6,7 +6,7 @@ is to be tried again, it was given back) the next node that looks ends it there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -14,6 +14,7 @@ from uuid import UUID
 
 import structlog
 
+from tidemill.engine.batch import seal_batch
 from tidemill.engine.engine import Engine
 from tidemill.engine.finish import Ending, finish, tell_owners
 from tidemill.engine.job import Job
@@ -128,6 +129,20 @@ async def cancel_matching(engine: Engine, where: JobFilter, *, by: str) -> Cance
     cancelled += await _end_all(engine, pick, by)
     _log.info("jobs_cancelled", jobs=cancelled, asked=len(asked), by=by)
     return Cancelled(cancelled, len(asked))
+
+
+async def cancel_batches(conn: Connection, batches: Collection[UUID], *, by: str) -> list[UUID]:
+    """Ask all members of batches to stop, and seal them, in the caller's transaction; those that were not closed yet.
+
+    Nodes heed the asks after the commit: what waits ends within a beat, what runs is stopped. Each batch then closes as
+    any other, by its closing job.
+    """
+    _check(by)
+    found = [row["id"] for row in await conn.fetch(SQL.batch_unclosed, list(batches))]
+    for batch in found:
+        await conn.execute(SQL.cancel_batch, batch, by)
+        await seal_batch(conn, batch)
+    return found
 
 
 async def heed_cancels(engine: Engine, db: Database, node: int) -> list[Stop]:

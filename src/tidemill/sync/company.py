@@ -1,7 +1,7 @@
 """A company's sync of its Threads accounts: those of its workspaces, by the path that every sync takes.
 
 The run's batch carries the run's id. Its jobs are the accounts', so a lease an account holds here too; the closing job
-leaves no log row open; the run itself waits for that, and counts.
+leaves no log row open; the run itself waits for that, and counts. A run that is ended by somebody else stops its batch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tidemill.engine import (
     seal_batch,
 )
 from tidemill.errors import InvalidInput
-from tidemill.postgres import Connection
+from tidemill.postgres import Connection, Database
 from tidemill.sync.fan_out import CHUNK, add_accounts
 from tidemill.sync.jobs import Run
 from tidemill.sync.outcomes import run_status
@@ -62,17 +62,14 @@ class CompanyAccounts:
         await self._add(run)
         if not await self._is_closed(run):
             return Snooze(_LAST_LOOK_S, "accounts under way")
-        totals = await self.engine.db.fetchrow(SQL.run_accounts, run.id, MOST_RESULTS)
-        assert totals is not None  # noqa: S101 - an aggregate without GROUP BY always has a row
-        counts = {key: totals[key] for key in ("completed", "partial", "failed", "skipped")}
-        metrics = {"total_accounts": totals["total"], **counts, "results": totals["results"]}
+        counts, metrics = await _totals(self.engine.db, run.id)
         match run_status(**counts):
             case "completed":
                 return Done(metrics)
             case "skipped":
                 return Skip("all_skipped", metrics)
             case "failed":
-                return Fail("accounts_failed", {**metrics, "error": _first_error(totals["results"])})
+                return Fail("accounts_failed", {**metrics, "error": _first_error(metrics["results"])})
             case _:
                 return Partial("accounts_failed", metrics)
 
@@ -81,13 +78,15 @@ class CompanyAccounts:
         return Kind(CLOSE, self.close, max_attempts=100, backoff=Backoff(base=0.5, cap=30))
 
     async def close(self, ctx: Context, args: dict[str, Any]) -> Outcome:
-        """The batch's closing job: no row of the run is left open."""
+        """The batch's closing job: no row of the run is left open. One that was cancelled is counted here."""
         run = UUID(args["batch"])
         async with ctx.transaction() as conn:
             if await close_batch(conn, run) is None:
                 return Skip("closed_before")
             late = args["reason"] == "deadline"
             await conn.execute(SQL.run_sweep, run, "skipped" if late else "failed", "deadline" if late else "abandoned")
+            _, metrics = await _totals(conn, run)
+            await conn.execute(SQL.run_recount, run, metrics)
         return Done()
 
     async def _add(self, run: Run) -> None:
@@ -130,6 +129,14 @@ class CompanyAccounts:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LAST_LOOK_S)
         return True
+
+
+async def _totals(db: Database | Connection, run: UUID) -> tuple[dict[str, int], dict[str, Any]]:
+    """Accounts of a run by how they ended, and the same with what each came to, for its row."""
+    totals = await db.fetchrow(SQL.run_accounts, run, MOST_RESULTS)
+    assert totals is not None  # noqa: S101 - an aggregate without GROUP BY always has a row
+    counts = {key: totals[key] for key in ("completed", "partial", "failed", "skipped")}
+    return counts, {"total_accounts": totals["total"], **counts, "results": totals["results"]}
 
 
 def workspaces_of(payload: Mapping[str, Any], *, others: Collection[str] = ()) -> list[UUID] | None:

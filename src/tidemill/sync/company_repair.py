@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
-
-import msgspec
 
 from tidemill.engine import Done, Outcome, Partial, Snooze
 from tidemill.errors import InvalidInput
@@ -18,16 +15,13 @@ from tidemill.sync.company import workspaces_of
 from tidemill.sync.jobs import Run
 from tidemill.sync.layers import Difference, repair_account_insights, repair_post_metrics
 from tidemill.sync.statements import SQL
+from tidemill.sync.telling import Telling
 
 POSTS = 200
 """Posts that one transaction looks at."""
 ACCOUNTS = 500
-MOST_ACTIONS = 1000
-"""Actions that a run tells of one by one; its counts are of all."""
 FEW = 5
 """Places that an action names; it counts them all."""
-
-_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,54 +41,35 @@ class CompanyRepair:
             raise InvalidInput("dry_run", "is true or false")
 
     async def run(self, run: Run) -> Outcome:
-        """One account after the other, until the time is up; the next attempt goes on behind those that are through."""
+        """One account after the other, until the time is up; the next attempt goes on behind what was told of."""
         mend = not run.payload.get("dry_run", False)
         workspaces = workspaces_of(run.payload, others=("dry_run",))
-        told: dict[str, Any] = await run.ctx.db.fetchval(SQL.run_metrics, run.id) or {}
-        after = UUID(told["after"]) if "after" in told else None
-        counts = Counter[str](told.get("counts") or {})
-        while page := await run.ctx.db.fetch(SQL.company_accounts, run.company, workspaces, after, ACCOUNTS):
+        telling = await Telling.load(run)
+        while page := await run.ctx.db.fetch(SQL.company_accounts, run.company, workspaces, telling.after, ACCOUNTS):
             for row in page:
-                after = row["id"]
-                await self._account(run, after, counts, mend=mend)
+                await self._account(run, row["id"], telling, mend=mend)
                 if run.read.remaining() <= 0:
                     return Snooze(0, "more accounts to look at")
-        counts.pop("told", None)
-        metrics = {"counts": dict(counts), "dry_run": not mend}
-        return Partial("unrecoverable", metrics) if counts["unrecoverable"] else Done(metrics)
+        metrics = {"counts": dict(telling.counts), "dry_run": not mend}
+        return Partial("unrecoverable", metrics) if telling.counts["unrecoverable"] else Done(metrics)
 
-    async def _account(self, run: Run, account_id: UUID, counts: Counter[str], *, mend: bool) -> None:
+    async def _account(self, run: Run, account_id: UUID, telling: Telling, *, mend: bool) -> None:
         """One account, its posts page by page; what was found is written with what was mended."""
-        after: UUID | None = None
+        place = telling.place_in(account_id)
+        after = UUID(place) if place else None
         while posts := [row["id"] for row in await run.ctx.db.fetch(SQL.posts_of, account_id, after, POSTS)]:
             async with run.transaction() as conn:
                 found = await repair_post_metrics(conn, posts, mend=mend)
-                await self._tell(conn, run, counts, _actions("posts", account_id, found, mend=mend))
-            after = posts[-1]
+                after = posts[-1]
+                if actions := _actions("posts", account_id, found, mend=mend):
+                    await telling.within(conn, account_id, str(after), actions)
         async with run.transaction() as conn:
             found = await repair_account_insights(conn, [account_id], mend=mend)
             actions = _actions("account", account_id, found, mend=mend)
             actions += await self._rows(conn, account_id, mend=mend)
             actions += await self._lost(conn, account_id)
-            counts["accounts"] += 1
-            await self._tell(conn, run, counts, actions, through=account_id)
-
-    async def _tell(
-        self,
-        conn: Connection,
-        run: Run,
-        counts: Counter[str],
-        actions: Sequence[Mapping[str, Any]],
-        *,
-        through: UUID | None = None,
-    ) -> None:
-        for action in actions:
-            counts[action["action"]] += action["count"]
-        shown = actions[: max(0, MOST_ACTIONS - counts["told"])]
-        counts["told"] += len(shown)
-        if actions or through:
-            text = _encode({"counts": counts}).decode()
-            await conn.execute(SQL.run_actions_add, run.id, _encode(shown).decode(), through, text)
+            telling.counts["accounts"] += 1
+            await telling.through(conn, account_id, actions)
 
     async def _rows(self, conn: Connection, account_id: UUID, *, mend: bool) -> list[dict[str, Any]]:
         rows = await conn.fetch(SQL.rows_abandoned, account_id, account.KIND, mend)

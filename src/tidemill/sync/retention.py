@@ -1,7 +1,8 @@
-"""How long logs are kept."""
+"""How long logs and replaced secrets are kept."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,26 +11,31 @@ from tidemill.sync.statements import SQL
 
 KIND = "log_retention"
 CHUNK = 1000
-"""Rows of each log that one transaction deletes."""
+"""Rows of each table that one transaction deletes."""
 MOST_CHUNKS = 100
-"""Transactions of one attempt; what is left then is the next one's, at once."""
+"""Transactions of one attempt and statement; what is left then is the next one's, at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogRetention:
-    """Deletes ended rows of the logs that are older than ``days``, oldest first; an open row is never deleted."""
+    """Deletes ended rows of the logs that are older than ``days``, oldest first; an open row is never deleted.
+
+    Of a connector's secrets the newest version stays and the one before it, which a run under way may have begun with.
+    """
 
     days: int
 
     async def __call__(self, ctx: Context, args: dict[str, Any]) -> Outcome:
         """The job's handler."""
-        gone = {"sync_logs": 0, "system_job_logs": 0, "sync_run_logs": 0}
-        for _ in range(MOST_CHUNKS):
-            async with ctx.transaction() as conn:
-                deleted = await conn.fetchrow(SQL.logs_prune, self.days, CHUNK)
-            assert deleted is not None  # noqa: S101 - a select without FROM has one row
-            for log in gone:
-                gone[log] += deleted[log]
-            if max(deleted) < CHUNK:
-                return Done(gone)
-        return Snooze(0, "more to delete")
+        gone = Counter[str]()
+        for prune, parameters in ((SQL.logs_prune, (self.days, CHUNK)), (SQL.credentials_prune, (CHUNK,))):
+            for _ in range(MOST_CHUNKS):
+                async with ctx.transaction() as conn:
+                    deleted = await conn.fetchrow(prune, *parameters)
+                assert deleted is not None  # noqa: S101 - an aggregate without GROUP BY always has a row
+                gone.update(dict(deleted))
+                if max(deleted) < CHUNK:
+                    break
+            else:
+                return Snooze(0, "more to delete")
+        return Done(dict(gone))

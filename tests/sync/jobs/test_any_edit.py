@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tidemill.engine.recurrence import recurrence
 from tidemill.errors import InvalidInput
 from tidemill.postgres.session import tenant_session
-from tidemill.sync.jobs.schedules import next_fire
+from tidemill.sync.jobs.schedule import next_fire
 
 from .support import World
 

@@ -128,17 +128,44 @@ async def test_a_paused_job_rests_and_then_makes_up_for_its_latest_fire(w: World
 
 
 @pytest.mark.parametrize("status", ["suspended", "closed"])
-async def test_a_company_that_is_suspended_or_closed_has_its_fires_skipped(w: World, status: str) -> None:
+async def test_the_jobs_of_a_company_that_is_not_active_rest_and_leave_no_rows(w: World, status: str) -> None:
     job = await w.job()
     await w.tick()
     await w.db.execute("update public.companies set status = $1", status)
-    await w.clock(NOON + QUARTER)
-    await w.tick()
+    row = await w.row(job)
+    assert (row["status"], row["next_run_at"]) == ("paused", NOON + QUARTER)
+    assert row["suspended_at"] >= NOON
+    for quarters in range(1, 4):
+        await w.clock(NOON + quarters * QUARTER)
+        assert await w.tick() is None
+    assert await w.runs(job) == []
     await w.control(job, "run")
     await w.tick()
-    assert await w.said(job) == 2 * [("skipped", "company_suspended")]
+    assert await w.said(job) == [("skipped", "company_suspended")]
     assert await w.engine_jobs() == 0
-    assert (await w.row(job))["status"] == "idle"
+
+
+@pytest.mark.parametrize(
+    ("misfire", "fires"),
+    [("latest", [3]), ("skip", []), ({"all": 2}, [2, 3])],
+    ids=["latest", "skip", "all"],
+)
+async def test_a_company_that_is_active_again_has_what_it_missed_made_up_by_each_jobs_rule(
+    w: World, misfire: Any, fires: list[int]
+) -> None:
+    job = await w.job({**QUARTERS, "misfire": misfire, "overlap": "allow"})
+    own = await w.job(code="other")
+    await w.control(own, "pause")
+    await w.tick()
+    await w.db.execute("update public.companies set status = 'suspended'")
+    await w.clock(NOON + 3 * QUARTER + timedelta(minutes=5))
+    assert await w.tick() is None
+    await w.db.execute("update public.companies set status = 'active'")
+    await w.tick()
+    assert [run["fire_at"] for run in await w.runs(job)] == [NOON + n * QUARTER for n in fires]
+    row = await w.row(job)
+    assert (row["next_run_at"], row["suspended_at"]) == (NOON + 4 * QUARTER, None)
+    assert (await w.row(own))["status"] == "paused"  # its own pause is none of the company's
 
 
 async def test_what_is_asked_for_is_taken_up_and_the_same_request_is_the_same_run(w: World) -> None:
@@ -202,7 +229,7 @@ async def test_a_row_whose_fires_cannot_be_told_any_more_says_so_and_stops_nobod
     )
     await w.clock(NOON + QUARTER)
     await w.tick()
-    assert (await w.row(bad))["plan_error"].startswith("schedule.day of month: ")
+    assert (await w.row(bad))["plan_error"].startswith("schedule.cron: day of month: ")
     assert len(await w.runs(good)) == 1
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from tidemill.errors import InvalidInput
 from tidemill.postgres import Database
-from tidemill.postgres.session import tenant_session
+from tidemill.sync.jobs.knowing import FORGOTTEN_S
+from tidemill.sync.jobs.schedule import read_schedule
 
-from .support import NOON, QUARTERS, Scripted, World, until, world
+from .support import NOON, QUARTERS, Scripted, World, world
 
 QUARTER = timedelta(minutes=15)
 
@@ -54,8 +57,8 @@ async def test_a_company_that_moves_has_its_jobs_planned_anew(w: World) -> None:
 @pytest.mark.parametrize(
     ("field", "column", "value"),
     [
-        ("schedule.hour", "schedule", {"cron": "0 25 * * *"}),
-        ("schedule.day of month", "schedule", {"cron": "0 0 30 2 *"}),
+        ("schedule.cron: hour", "schedule", {"cron": "0 25 * * *"}),
+        ("schedule.cron: day of month", "schedule", {"cron": "0 0 30 2 *"}),
         ("schedule.timezone", "schedule", {"cron": "0 0 * * *", "timezone": "Mars/Olympus"}),
         ("schedule.every", "schedule", {"every": "soon"}),
         ("schedule.often", "schedule", {"often": True}),
@@ -80,6 +83,27 @@ async def test_a_row_that_cannot_be_planned_says_why_until_it_is_mended(
     await w.tick()
     row = await w.row(bad)
     assert (row["status"], row["next_run_at"], row["plan_error"]) == ("idle", NOON + QUARTER, None)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        ({"cron": "0 25 * * *"}, "schedule.cron: hour: "),
+        ({"rrule": "FREQ=DAILY;COUNT=3"}, "schedule.rrule: COUNT: "),
+        ({"cron": "0 9 * * *", "x" * 60: 1}, f"schedule.{'x' * 50}: "),
+        ({"cron": "0 9 * * *", "": 1}, "schedule: '' "),
+        ({"every": "1h"}, "company.timezone: "),
+        ([], "schedule: "),
+    ],
+    ids=range(6),
+)
+def test_a_schedule_is_refused_in_the_same_words_whoever_reads_it(schedule: Any, said: str) -> None:
+    with pytest.raises(InvalidInput) as of_text:
+        read_schedule(json.dumps(schedule), "Mars/Olympus" if "every" in schedule else None)
+    with pytest.raises(InvalidInput) as of_object:
+        read_schedule(schedule, "Mars/Olympus" if "every" in schedule else None)
+    assert str(of_text.value) == str(of_object.value)
+    assert str(of_text.value).startswith(said)
 
 
 async def test_json_nested_too_deeply_to_be_read_is_that_rows_trouble_alone(w: World) -> None:
@@ -153,6 +177,8 @@ async def test_a_single_fire_that_came_before_it_was_planned_is_not_lost_and_hap
 
 
 async def test_types_that_only_newer_processes_know_are_left_to_them(db: Database, w: World) -> None:
+    async with world(db, Scripted(name="replay")) as newer:
+        await newer.tick()
     job = await w.job(job_type="replay")
     await w.tick()
     row = await w.row(job)
@@ -167,26 +193,55 @@ async def test_types_that_only_newer_processes_know_are_left_to_them(db: Databas
     assert len(await w.runs(job)) == 1
 
 
-async def test_an_admins_own_write_is_planned_as_any_other(w: World) -> None:
-    company = await w.company()
-    connector = await w.connector(company)
-    claims = {"role": "authenticated", "company_id": str(company), "app_metadata": {"role_keys": ["Vibot.admin"]}}
-    async with tenant_session(w.db, claims) as conn:
-        job = await conn.fetchval(
-            "insert into public.sync_jobs (company_id, connector_id, job_type, schedule)"
-            " values ($1, $2, 'sync', '{\"every\": \"1h\"}') returning id",
-            company,
-            connector,
-        )
+async def test_a_job_of_a_type_that_no_worker_knows_is_told_so_until_one_comes_that_does(
+    db: Database, w: World
+) -> None:
+    job = await w.job(job_type="replay")
     await w.tick()
-    assert (await w.row(job))["next_run_at"] == NOON + timedelta(hours=1)
+    row = await w.row(job)
+    assert (row["status"], row["next_run_at"]) == ("error", None)
+    assert row["plan_error"] == "job_type: no worker knows 'replay'; known: sync"
+    async with world(db, Scripted(name="replay")) as newer:
+        await newer.tick()
+    row = await w.row(job)
+    assert (row["status"], row["next_run_at"], row["plan_error"]) == ("idle", NOON + QUARTER, None)
 
 
-async def test_a_worker_plans_a_new_row_at_once(w: World) -> None:
-    async with w.working():
-        job = await w.job()
+async def test_a_type_corrected_is_planned_and_what_was_wrong_with_the_old_one_is_forgotten(w: World) -> None:
+    job = await w.job(job_type="snyc")
+    await w.tick()
+    await w.edit(job, "job_type", "sync")
+    assert (await w.row(job))["plan_error"] is None
+    await w.tick()
+    assert (await w.row(job))["next_run_at"] == NOON + QUARTER
 
-        async def planned() -> bool:
-            return (await w.row(job))["next_run_at"] is not None
 
-        await until(planned, "the plan")
+async def test_a_type_whose_last_worker_has_gone_is_told_after_a_while_and_no_fire_is_lost(db: Database) -> None:
+    async with world(db, Scripted(name="replay")) as newer:
+        await newer.clock(NOON)
+        job = await newer.job(job_type="replay")
+        await newer.tick()
+    async with world(db) as w:
+        await w.tick()
+        assert (await w.row(job))["status"] == "idle"  # a worker that is replaced is not missed
+    await db.execute(
+        "update tidemill.sync_job_type set known_at = known_at - make_interval(secs => $1) where name = 'replay'",
+        FORGOTTEN_S,
+    )
+    async with world(db) as w:
+        await w.tick()
+        assert ((await w.row(job))["status"], (await w.row(job))["next_run_at"]) == ("error", NOON + QUARTER)
+        await w.clock(NOON + QUARTER)
+        assert await w.tick() is None
+    async with world(db, Scripted(name="replay")) as newer:
+        await newer.tick()
+    assert [run["fire_at"] for run in await w.runs(job)] == [NOON + QUARTER]
+
+
+async def test_a_job_made_while_its_company_is_suspended_rests_until_that_is_active_again(w: World) -> None:
+    job = await w.job(connector=await w.connector(await w.company(status="suspended")))
+    await w.tick()
+    row = await w.row(job)
+    assert (row["status"], row["next_run_at"], row["suspended_at"] is None) == ("paused", NOON + QUARTER, False)
+    await w.db.execute("update public.companies set status = 'active'")
+    assert (await w.row(job))["status"] == "idle"

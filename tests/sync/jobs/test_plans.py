@@ -82,12 +82,14 @@ async def questions(conn: Connection) -> dict[str, tuple[list[Any], int]]:
     assert place is not None
     return {
         "look": ([["sync"]], DUE),
+        "type_known": ([["replay", "sync"], 10], 2),
+        "type_unknown": ([60, 200], 200),
         "unplanned": (["sync", 200, first], 200),
         "plan_write": ([jobs, ones, seen, nothing, seen, nothing], many),
         "due": ([["sync"], 500], DUE),
         "due_rows": ([jobs], many),
         "fire_move": ([jobs, seen, ones, seen, [False] * many], many),
-        "fire_runs": ([jobs, jobs, seen, [True] * many, nothing], many),
+        "fire_runs": ([jobs, jobs, seen, [True] * many], many),
         "plan_fail": ([jobs, seen, ones, ["x"] * many], many),
         "attach": ([runs, [1] * len(runs), held], len(runs)),
         "asked": ([["sync"], 500], len(runs)),

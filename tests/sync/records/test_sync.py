@@ -473,16 +473,6 @@ async def test_a_cursor_that_cannot_be_kept_ends_the_stream_at_the_one_before(de
     assert set(await desk.records()) == {("posts", "[1]")}
 
 
-async def test_a_provider_of_accounts_is_refused_before_anything_is_asked(desk: Desk) -> None:
-    desk.connector.add(POSTS, steps(batch({"id": 1})))
-    attempt = desk.attempt(await desk.open_run())
-    attempt.provider = "threads"
-    outcome = await SyncRecords().run(attempt)
-    assert isinstance(outcome, Fail)
-    assert outcome.reason == "not_records"
-    assert desk.connector.asked == []
-
-
 async def test_what_was_only_staged_is_nothing_good(desk: Desk) -> None:
     desk.connector.add(LINES, steps(batch({"x": 1}), ProviderError(ErrorKind.PERMANENT, "no")))
     outcome, _ = await desk.run()

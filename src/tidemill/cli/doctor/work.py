@@ -8,12 +8,15 @@ from tidemill.cli.status.troubles import unserved
 from tidemill.engine.overview import Overview, ScheduleLine
 from tidemill.errors import DatabaseUnavailable
 from tidemill.postgres import Database, Record
+from tidemill.sync.jobs.knowing import FORGOTTEN_S
 
 OVERLONG_S = 60.0
 """What a job gets beyond twice its time-out: its own end has to be written, its handler may clean up."""
 KEYS_S = 30.0
 """What looking through the unique keys may take."""
 MOST_KEYS = 1000
+MOST_UNKNOWN = 1000
+"""Sync jobs of one type that are counted."""
 MOST_PLANNED = 10
 """Schedules in order that are told of: the next to fire."""
 
@@ -34,6 +37,7 @@ async def examine(db: Database, seen: Overview, *, overlong_s: float = OVERLONG_
         _batches(row),
         _dead_jobs(row),
         await _open_logs(db),
+        *([await _sync_jobs(db)] if row["alive"] else []),
         *await _schedules(db, seen),
     ]
 
@@ -129,6 +133,16 @@ async def _open_logs(db: Database) -> Finding:
         )
         return error("logs", text, f"see it: tidemill logs --run {stuck[0]['run_id']}, and report it as a bug")
     return ok("logs", "no row is open that nobody works on")
+
+
+async def _sync_jobs(db: Database) -> Finding:
+    rows = await db.fetch(SQL.unknown_types, FORGOTTEN_S, MOST_UNKNOWN)
+    if rows:
+        what = ", ".join(f"{row['job_type']!r} ({row['jobs']})" for row in rows)
+        text = f"no worker knows job type {what}: such jobs are not planned"
+        fix = "start a worker with the package that brings it; or see them: tidemill sync-jobs list --status error"
+        return warn("sync jobs", text, fix)
+    return ok("sync jobs", "a worker knows the type of each")
 
 
 async def _schedules(db: Database, seen: Overview) -> list[Finding]:

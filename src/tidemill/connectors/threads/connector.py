@@ -95,7 +95,8 @@ class ThreadsConnector:
         - ``posts``: :class:`Post`; a batch a page; the cursor is the time of the newest post, as ISO 8601.
           ``window.since`` is how far back to go at most.
         - ``post_insights``: :class:`PostInsights` of ``window.entities``, provider post ids. Not about the past.
-        - ``account_insights``: one :class:`AccountInsights` over the window, by default the last 7 days.
+        - ``account_insights``: one :class:`AccountInsights` over the window, by default the last 7 days. Of
+          ``window.entities`` (``followers_count``, which takes no window, and ``window``) only those are asked for.
         """
         if stream == "posts":
             return self._posts(ctx, cursor, window)
@@ -149,7 +150,7 @@ class ThreadsConnector:
         got: list[answers.Insights] = []
         misses: list[Miss] = []
         failure: ProviderError | TimeBudgetSpent | None = None
-        for entity in ("followers_count", "window"):
+        for entity in window.entities or ("followers_count", "window"):
             try:
                 got.append(
                     await (client.followers() if entity == "followers_count" else client.account_window(since, until))

@@ -138,6 +138,7 @@ create table if not exists public.sync_jobs (
     name            varchar(150),
     version         integer not null default 1,
     paused_at       timestamptz,
+    suspended_at    timestamptz,
     disabled_reason text,
     last_error      text,
     failures        integer not null default 0 check (failures >= 0),
@@ -165,13 +166,14 @@ comment on column public.sync_jobs.updated_at is '更新时间';
 comment on column public.sync_jobs.name is 'What people call it; unique within the company.';
 comment on column public.sync_jobs.version is 'Counts the changes of the definition, and those of the company''s zone where the schedule names none.';
 comment on column public.sync_jobs.paused_at is 'When it was paused; NULL = it fires.';
+comment on column public.sync_jobs.suspended_at is 'Since when it rests because its company is not active; NULL = it fires.';
 comment on column public.sync_jobs.disabled_reason is 'Why it was switched off after failing again and again; resume by sync_job_control.';
 comment on column public.sync_jobs.last_error is 'How its last run failed, redacted; NULL after a run that did not.';
 comment on column public.sync_jobs.failures is 'Runs that have failed in a row.';
 comment on column public.sync_jobs.last_run_status is 'completed, partial, failed or skipped.';
 comment on column public.sync_jobs.run_state is 'idle, queued or running: whatever else holds of the job, status tells this while a run is open.';
 comment on column public.sync_jobs.planned_version is 'The version that was planned last; one that differs is planned at the next tick.';
-comment on column public.sync_jobs.plan_error is 'Why it cannot be planned, in words for whoever wrote it; NULL once it is mended.';
+comment on column public.sync_jobs.plan_error is 'Why it cannot be planned, in words for whoever wrote it; NULL once it is mended. No worker knows its type: it is planned once one does.';
 create index if not exists idx_sync_jobs_company_id on public.sync_jobs (company_id);
 -- Not led by the company: the seed's foreign key looks for jobs by the connector alone.
 create index if not exists idx_sync_jobs_connector on public.sync_jobs (connector_id);
@@ -179,10 +181,12 @@ create index if not exists idx_sync_jobs_company_next on public.sync_jobs (compa
 create unique index if not exists idx_sync_jobs_name on public.sync_jobs (company_id, name) where name is not null;
 -- What the tick reads, and nothing of what sleeps.
 create index if not exists sync_jobs_due on public.sync_jobs (next_run_at)
-    where next_run_at is not null and paused_at is null and disabled_reason is null and plan_error is null
-        and planned_version = version;
+    where next_run_at is not null and paused_at is null and suspended_at is null and disabled_reason is null
+        and plan_error is null and planned_version = version;
 -- By type: what no worker knows costs those nothing that look for what they know.
 create index if not exists sync_jobs_unplanned on public.sync_jobs (job_type, id) where planned_version is distinct from version;
+-- Which types there are, and which jobs are of one that no worker knows and have not been told so.
+create index if not exists sync_jobs_type on public.sync_jobs (job_type, id) where plan_error is null;
 
 create or replace function tidemill.derive_sync_job() returns trigger
 language plpgsql
@@ -194,11 +198,14 @@ begin
         is distinct from (old.connector_id, old.job_type, old.payload, old.schedule, old.priority, old.name) then
         new.version := old.version + 1;
         new.updated_at := now();
+        if new.job_type <> old.job_type then
+            new.plan_error := null;  -- what was wrong with the old type's
+        end if;
     end if;
     new.status := case
         when new.run_state <> 'idle' then new.run_state
         when new.disabled_reason is not null then 'disabled'
-        when new.paused_at is not null then 'paused'
+        when new.paused_at is not null or new.suspended_at is not null then 'paused'
         when new.plan_error is not null then 'error'
         else 'idle'
     end;
@@ -247,6 +254,35 @@ comment on function tidemill.replan_company() is 'Trigger: schedules that name n
 revoke all on function tidemill.replan_company() from public;
 create or replace trigger replan after update of timezone on public.companies
     for each row when (new.timezone is distinct from old.timezone) execute function tidemill.replan_company();
+
+create or replace function tidemill.suspend_company() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+    -- What comes due meanwhile is kept for the misfire rule, as it is in a pause.
+    with its as (
+        select j.id from public.sync_jobs as j where j.company_id = new.id order by j.id for no key update
+    )
+    update public.sync_jobs as j
+    set suspended_at = case when new.status <> 'active' then coalesce(j.suspended_at, tidemill.now()) end
+    from its as i where j.id = i.id and (j.suspended_at is null) is distinct from (new.status = 'active');
+    perform pg_notify('tidemill_due', 'sync_jobs');
+    return null;
+end
+$$;
+comment on function tidemill.suspend_company() is 'Trigger: the jobs of a company that is not active rest, and take up their schedules when it is again.';
+revoke all on function tidemill.suspend_company() from public;
+create or replace trigger suspend after update of status on public.companies
+    for each row when ((new.status = 'active') is distinct from (old.status = 'active')) execute function tidemill.suspend_company();
+
+create table if not exists tidemill.sync_job_type (
+    name     text primary key,
+    known_at timestamptz not null default clock_timestamp()
+);
+comment on table tidemill.sync_job_type is 'Types of sync jobs that workers know: what a node does not know, another one may.';
+comment on column tidemill.sync_job_type.name is 'As sync_jobs.job_type says it.';
+comment on column tidemill.sync_job_type.known_at is 'When a worker last said so (clock_timestamp).';
 
 
 -- Runs ----------------------------------------------------------------------------------------------------------------
@@ -535,6 +571,7 @@ select tidemill.protect('public.sync_run_logs');
 select tidemill.protect('public.synced_records');
 select tidemill.protect('public.connector_state');
 select tidemill.protect('public.sync_notifications');
+select tidemill.protect('tidemill.sync_job_type');
 select tidemill.protect('tidemill.staged_record');
 select tidemill.protect('tidemill.run_cursor');
 

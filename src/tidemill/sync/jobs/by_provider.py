@@ -9,7 +9,7 @@ from tidemill.engine import Fail, Outcome
 from tidemill.errors import InvalidInput
 from tidemill.sync.jobs.job_type import JobType
 from tidemill.sync.jobs.run import Run
-from tidemill.sync.jobs.schedules import below
+from tidemill.sync.jobs.written import below
 
 
 class ByProvider:

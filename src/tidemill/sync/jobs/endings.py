@@ -14,7 +14,7 @@ import structlog
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Connection, Record
 from tidemill.sync.jobs.rules import Rules
-from tidemill.sync.jobs.schedules import read_schedule
+from tidemill.sync.jobs.schedule import read_schedule
 from tidemill.sync.jobs.statements import SQL
 
 LONGEST_REASON = 100

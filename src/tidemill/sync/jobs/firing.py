@@ -16,8 +16,9 @@ from tidemill.engine.cancel import cancel_jobs
 from tidemill.errors import DatabaseUnavailable
 from tidemill.postgres import Connection, Database, Record
 from tidemill.sync.jobs.job_type import JobType
-from tidemill.sync.jobs.schedules import read_schedule, told
+from tidemill.sync.jobs.schedule import read_schedule
 from tidemill.sync.jobs.statements import SQL
+from tidemill.sync.jobs.written import told
 
 KIND = "sync_job"
 CHUNK = 500
@@ -119,7 +120,6 @@ class Firing:
             [move.row["id"] for move, _, _ in fires.values()],
             [at for _, at, _ in fires.values()],
             [move.overlap == "skip" for move, _, _ in fires.values()],
-            [None if move.row["is_active"] else "company_suspended" for move, _, _ in fires.values()],
         )
         pending = {row["id"] for row in made if row["status"] == "pending"}
         await hand_over(

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from tidemill.connectors import Redactor
 from tidemill.engine import BudgetSpent, Cancel, Context, Done, Fail, Orphan, Outcome, Partial, Skip, Snooze
+from tidemill.engine.cancel import cancel_batches
 from tidemill.errors import DatabaseUnavailable, LeaseLost, TidemillError
 from tidemill.postgres import Connection
 from tidemill.sync.jobs.endings import LONGEST_ERROR, RunEnd, end_runs
@@ -19,6 +20,7 @@ from tidemill.sync.jobs.statements import SQL
 
 MOST_CONTINUATIONS = 100
 """Attempts of one run that may end in an error, after they had committed something, and spend none."""
+BY = "the end of its run"
 
 
 class AttemptFailed(TidemillError):
@@ -38,7 +40,7 @@ class SyncJobRuns:
         async with ctx.transaction() as conn:
             opened = await self.opening(ctx, conn, run_id)
             if isinstance(opened, RunEnd):
-                await end_runs(conn, [opened], self.rules)
+                await self._end_from_outside(conn, [opened])
         if isinstance(opened, RunEnd):
             return _outcome(opened)
         if not isinstance(opened, Began):
@@ -62,8 +64,12 @@ class SyncJobRuns:
 
     async def on_orphan(self, conn: Connection, orphans: Sequence[Orphan]) -> None:
         """End the runs of jobs that ended without their handler, in the transaction that ended them."""
-        ends = [_orphaned(UUID(orphan.job.args["run"]), orphan) for orphan in orphans]
-        await end_runs(conn, ends, self.rules)
+        await self._end_from_outside(conn, [_orphaned(UUID(orphan.job.args["run"]), orphan) for orphan in orphans])
+
+    async def _end_from_outside(self, conn: Connection, ends: Sequence[RunEnd]) -> None:
+        """End runs whose handlers have no say in it. A run's batch, which carries its id, stops with it."""
+        ended = await end_runs(conn, ends, self.rules)
+        await cancel_batches(conn, ended, by=BY)
 
     async def _failed(self, run: Run, e: Exception, *, goes_on: bool) -> Outcome:
         """An attempt that raised: goes on at once if it got anywhere, else the engine counts it."""

@@ -19,8 +19,8 @@ from tidemill.sync.jobs.credentials import newest
 from tidemill.sync.jobs.endings import RunEnd
 from tidemill.sync.jobs.job_type import JobType
 from tidemill.sync.jobs.run import Run
-from tidemill.sync.jobs.schedules import below, read_payload
 from tidemill.sync.jobs.statements import SQL
+from tidemill.sync.jobs.written import below, read_payload
 from tidemill.vault import Secret, Vault, VaultError
 
 UNKNOWN_TYPE_S = 30.0

@@ -12,8 +12,9 @@ import structlog
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Database, Record
 from tidemill.sync.jobs.job_type import JobType
-from tidemill.sync.jobs.schedules import below, next_fire, read_payload, read_schedule, told
+from tidemill.sync.jobs.schedule import next_fire, read_schedule
 from tidemill.sync.jobs.statements import SQL
+from tidemill.sync.jobs.written import below, read_payload, told
 
 CHUNK = 200
 """Rows that one statement plans; each may bring 64 kB of payload."""

@@ -10,6 +10,7 @@ from tidemill.postgres import Database
 from tidemill.sync.jobs.asked import Asked
 from tidemill.sync.jobs.firing import Firing
 from tidemill.sync.jobs.job_type import JobType
+from tidemill.sync.jobs.knowing import Knowing
 from tidemill.sync.jobs.planning import Planning
 from tidemill.sync.jobs.statements import SQL
 
@@ -27,6 +28,7 @@ class SyncJobSource:
     def __init__(self, db: Database, engine: Engine, types: Mapping[str, JobType]) -> None:
         self._db = db
         self._types = types
+        self._knowing = Knowing(db, types)
         self._planning = Planning(db, types)
         self._firing = Firing(db, engine, types)
         self._asked = Asked(db, engine, types)
@@ -39,10 +41,12 @@ class SyncJobSource:
     async def tick(self) -> float | None:
         """Do all that is to be done by ``tidemill.now()``; in how many seconds the next job is due.
 
-        Only jobs of types that this process knows are looked at: during a deployment the others belong to newer ones.
+        Only jobs of types that this process knows are planned and fired: during a deployment the others belong to newer
+        ones. Those that none of them knows are told so.
         """
         if not self._types:
             return None
+        await self._knowing.tell()
         clock = asyncio.get_running_loop().time
         give_up = clock() + LONGEST_S
         while True:

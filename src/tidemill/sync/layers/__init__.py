@@ -8,6 +8,7 @@ from __future__ import annotations
 from tidemill.sync.layers.account_insights import AccountObservation, AccountSnapshot, DayViews, write_account_insights
 from tidemill.sync.layers.post_metrics import PostObservation, PostSnapshots, write_post_metrics
 from tidemill.sync.layers.repair import Difference, repair_account_insights, repair_post_metrics
+from tidemill.sync.layers.views_days import replay_views_days
 from tidemill.sync.layers.written import Written
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Written",
     "repair_account_insights",
     "repair_post_metrics",
+    "replay_views_days",
     "write_account_insights",
     "write_post_metrics",
 ]

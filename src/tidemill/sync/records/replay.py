@@ -48,7 +48,7 @@ class ReplayRecords:
             covered = await run.ctx.db.fetchrow(SQL.run_window, run_in(run.payload), run.company, run.connector_id)
             if covered is None:
                 return Fail("no_such_run", {"error": "payload.run: this connector has no such run that has ended"})
-            window, names = _covered(dict(covered), names)
+            window, names = covered_by(dict(covered), names)
         mode = mode_in(run.payload)
         report = await Report.load(run)
 
@@ -82,7 +82,7 @@ def _refusal(reason: str, streams: list[str], what: str) -> Fail:
     return Fail(reason, {"error": f"payload.streams: {', '.join(streams)}: {what}"[:500]})
 
 
-def _covered(row: Mapping[str, Any], names: list[str] | None) -> tuple[Window, list[str] | None]:
+def covered_by(row: Mapping[str, Any], names: list[str] | None) -> tuple[Window, list[str] | None]:
     """A past run's window and streams, the latter unless others are named."""
     payload: dict[str, Any] = row["payload"]
     if names is None and row["streams"]:

@@ -11,9 +11,6 @@ from tidemill.sync.outcomes import Verdict
 from tidemill.sync.records.reading import OUT_OF_TIME, Ending, ended_by, streams_of
 from tidemill.sync.records.report import Report, readable
 
-OF_ACCOUNTS = frozenset({"threads"})
-"""Providers whose streams hold posts and metrics of connected accounts, not records: the scheduled sync reads them."""
-
 
 async def over_streams(report: Report, work: Callable[[Mapping[str, Stream]], Awaitable[Outcome]]) -> Outcome:
     """Do the work on the connector's streams, or say why they are not to be had.
@@ -21,9 +18,6 @@ async def over_streams(report: Report, work: Callable[[Mapping[str, Stream]], Aw
     Raises:
         ProviderError, ConnectorBroke: what another attempt might not meet, unless this is the last.
     """
-    if report.run.provider in OF_ACCOUNTS:
-        why = f"{report.run.provider}: it tells how things stand, not how they stood; there is nothing to replay"
-        return _unread(report, Verdict("failed", "not_records"), why)
     try:
         streams = await streams_of(report.run)
     except TimeBudgetSpent as e:

@@ -127,6 +127,7 @@ class SyncJob(Struct):
     failures: int
     plan_error: str | None
     paused_at: datetime | None
+    suspended_at: datetime | None
     disabled_reason: str | None
     created_at: datetime
     updated_at: datetime

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from tidemill.engine.recurrence import read_zone
 from tidemill.postgres import Connection, Statements
 from tidemill.sync.jobs.schedule import fires_of, read_schedule
 from tidemill.web.api.call import Answer, Call
@@ -29,6 +30,8 @@ class ScheduleRoutes:
     async def preview(self, conn: Connection, call: Call) -> Answer:
         """In words, and its next fires."""
         wanted: Preview = call.body
+        if wanted.timezone:
+            read_zone(wanted.timezone)  # here a field of its own, not the company's
         plan = read_schedule(wanted.schedule, wanted.timezone or await company_zone(conn))
         if wanted.after is None:
             async with as_engine(conn):

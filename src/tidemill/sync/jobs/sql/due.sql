@@ -11,7 +11,7 @@ select d.id, d.holder from (
       select max(r.engine_job) from public.sync_run_logs r where r.job_id = j.id and r.status in ('pending', 'running')) end as holder
     from public.sync_jobs j
     where j.next_run_at <= (select tidemill.now()) and j.job_type = any ($1::text[])
-      and j.next_run_at is not null and j.paused_at is null and j.disabled_reason is null and j.plan_error is null
+      and j.next_run_at is not null and j.paused_at is null and j.suspended_at is null and j.disabled_reason is null and j.plan_error is null
       and j.planned_version = j.version
       and case when j.schedule ->> 'overlap' in ('queue', 'replace') then exists (
         select from public.sync_run_logs r

@@ -9,7 +9,7 @@ with won as materialized (
     select * from public.sync_jobs where id = u.id offset 0 for no key update skip locked
   ) j
   where j.next_run_at = u.seen_at and j.version = u.version and j.planned_version = j.version
-    and j.paused_at is null and j.disabled_reason is null and j.plan_error is null
+    and j.paused_at is null and j.suspended_at is null and j.disabled_reason is null and j.plan_error is null
     and not (u.waits and j.run_state <> 'idle')
 )
 update public.sync_jobs j set next_run_at = w.following_at from won w where j.id = w.id

@@ -8,7 +8,7 @@ select
   ) j limit 1) is not null as unplanned,
   (select j.id from public.sync_jobs j
    where j.next_run_at <= (select tidemill.now()) and j.job_type = any ($1::text[])
-     and j.next_run_at is not null and j.paused_at is null and j.disabled_reason is null and j.plan_error is null
+     and j.next_run_at is not null and j.paused_at is null and j.suspended_at is null and j.disabled_reason is null and j.plan_error is null
      and j.planned_version = j.version
      and case when j.schedule ->> 'overlap' in ('queue', 'replace') then exists (
        select from public.sync_run_logs r
@@ -26,6 +26,6 @@ select
   ) a limit 1) is not null as asked,
   (select extract(epoch from j.next_run_at - tidemill.now())::float8 from public.sync_jobs j
    where j.next_run_at > (select tidemill.now()) and j.job_type = any ($1::text[])
-     and j.next_run_at is not null and j.paused_at is null and j.disabled_reason is null and j.plan_error is null
+     and j.next_run_at is not null and j.paused_at is null and j.suspended_at is null and j.disabled_reason is null and j.plan_error is null
      and j.planned_version = j.version
    order by j.next_run_at limit 1) as next_s

@@ -6,4 +6,4 @@ set connector_id = coalesce($2, connector_id), job_type = coalesce($3, job_type)
     payload = coalesce($6, payload), schedule = coalesce($7, schedule), priority = coalesce($8, priority)
 where id = $1
 returning id, company_id, connector_id, name, job_type, payload::text as payload, schedule::text as schedule, priority, status, version,
-    next_run_at, last_run_at, last_run_status, last_error, failures, plan_error, paused_at, disabled_reason, created_at, updated_at
+    next_run_at, last_run_at, last_run_status, last_error, failures, plan_error, paused_at, suspended_at, disabled_reason, created_at, updated_at
