@@ -64,5 +64,5 @@ PATHS = {
         files("sync/sql/", "rows_abandoned", "run_actions_add")
         | files("sync/layers/sql/", "post_metrics_repair", "account_insights_repair"),
     ),
-    "logs are pruned": Path(old_logs, prune, files("sync/sql/", "logs_prune")),
+    "logs are pruned": Path(old_logs, prune, files("sync/sql/", "logs_prune", "staged_prune")),
 }
