@@ -110,5 +110,5 @@ PATHS = {
         close_accounts,
         files("engine/sql/", "batch_close") | files("sync/sql/", "run_sweep", "run_recount"),
     ),
-    "logs are pruned": Path(old_logs, prune, files("sync/sql/", "logs_prune", "credentials_prune")),
+    "logs are pruned": Path(old_logs, prune, files("sync/sql/", "staged_prune", "logs_prune", "credentials_prune")),
 }

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.engine.support import until
 from tidemill.engine import housekeeping
 from tidemill.engine.housekeeping import EVERY_S, POSTPONED_S, Retention, keep_house
 from tidemill.engine.look import find_job
@@ -41,7 +42,7 @@ KEEPERS = {
     "schedule_fire": "housekeeping",
     "schema_migrations": "one row a file",
     "setting": "an operator",
-    "staged_record": "the next cursor, attempt or the run's own row; repair",
+    "staged_record": "the next cursor or attempt; repair, and log_retention when the run has ended",
     "tenant_weight": "as many as are set",
     "unique_key": "the job's end",
 }
@@ -58,6 +59,9 @@ insert into tidemill.job_dead (id, queue, kind, priority, attempt, crashes, max_
 select nextval('tidemill.job_id'), 1, 1, 0, 1, 0, 1, '{}', clock_timestamp() - make_interval(days => d)
 from unnest($1::int[]) d
 """
+
+
+WEEK = timedelta(weeks=1)
 
 
 async def partitions(db: Database) -> list[tuple[datetime, datetime]]:
@@ -137,14 +141,15 @@ async def test_history_goes_by_whole_partitions_once_all_of_them_is_old_enough(d
 
 
 async def test_at_any_time_history_is_kept_as_long_as_asked_and_at_most_a_partition_longer(db: Database) -> None:
-    await db.fetch("select tidemill.ensure_partitions('8 months')")
+    await db.fetch("select tidemill.ensure_partitions('4 months')")
     made = await partitions(db)
     longest = max(end - start for start, end in made)
     first, last = made[0][0], made[-1][1]
     await db.fetch(RUN, [first + timedelta(hours=12 * n) for n in range(int((last - first) / timedelta(hours=12)))])
     all_of_it = [r["at"] for r in await db.fetch("select finished_at as at from tidemill.job_run order by 1")]
-    # Every boundary, the instants beside it, and steps of nine days between.
-    instants = {first + timedelta(days=9 * n) for n in range(int((last - first).days / 9))}
+    assert longest == WEEK
+    # Every boundary, the instants beside it, and steps of four days between.
+    instants = {first + timedelta(days=4 * n) for n in range(int((last - first).days / 4))}
     instants |= {end + timedelta(microseconds=d) for _, end in made[:-1] for d in (-1, 0, 1)}
     for before in sorted(instants):
         await db.fetch("select tidemill.detach_history($1)", before)
@@ -168,6 +173,77 @@ async def test_there_is_a_partition_for_now_and_at_least_one_ahead_without_a_gap
     assert made[0][0] <= now < made[0][1]
     assert len(made) >= 2
     assert all(before[1] == after[0] for before, after in pairwise(made))
+
+
+async def taken_by(db: Database, *times: datetime) -> list[str]:
+    """The partition that takes each of these rows."""
+    await db.fetch(RUN, list(times))
+    rows = await db.fetch(
+        "select r.tableoid::regclass::text as name from tidemill.job_run r"
+        " join unnest($1::timestamptz[]) with ordinality t (at, n) on r.finished_at = t.at order by t.n",
+        list(times),
+    )
+    return [row["name"].removeprefix("tidemill.job_run_") for row in rows]
+
+
+async def drop_current(db: Database) -> datetime:
+    """Have no partition for now; when the one that there was began."""
+    (start, _), *_ = await partitions(db)
+    await db.execute(f"drop table tidemill.job_run_{start:%Gw%V}")
+    return start
+
+
+async def test_a_week_takes_its_rows_up_to_the_last_instant_and_the_next_begins_there(db: Database) -> None:
+    made = await partitions(db)
+    tick = timedelta(microseconds=1)
+    names = [f"{start:%Gw%V}" for start, _ in made]
+    assert await taken_by(db, *(start for start, _ in made)) == names
+    assert await taken_by(db, *(end - tick for _, end in made)) == names
+    assert await taken_by(db, made[0][0] - tick, made[-1][1]) == ["default", "default"]
+
+
+async def test_a_row_that_comes_while_its_week_is_being_made_is_kept(db: Database) -> None:
+    week = await drop_current(db)
+    async with db.transaction() as maker:
+        await maker.fetch("select tidemill.ensure_partitions()")
+        pid = await maker.fetchval("select pg_backend_pid()")
+        writer = asyncio.create_task(taken_by(db, datetime.now(UTC)))
+        waits = "select exists (select from pg_stat_activity where $1 = any (pg_blocking_pids(pid)))"
+        await until(lambda: db.fetchval(waits, pid), what="the writer waits")
+    assert await writer == [f"{week:%Gw%V}"]
+
+
+async def test_a_week_of_which_there_are_rows_already_stays_where_they_are_and_writes_go_on(db: Database) -> None:
+    week, now = await drop_current(db), datetime.now(UTC)
+    assert await taken_by(db, now) == ["default"]
+    assert await keep_house(db) == EVERY_S
+    assert await taken_by(db, week, now + timedelta(seconds=1)) == ["default", "default"]
+    assert await taken_by(db, week + WEEK) == [f"{week + WEEK:%Gw%V}"], "the next week is as it should be"
+
+
+async def test_no_write_fails_for_a_clock_that_was_ahead_and_is_set_back(db: Database) -> None:
+    now, names = datetime.now(UTC), list[str]()
+    # By the clock that was ahead, all there is was old: taken out, and dropped only after the clock was set back.
+    await db.fetch("select tidemill.detach_history(clock_timestamp() + interval '1 year')")
+    for n in range(3):
+        names += await taken_by(db, now + timedelta(seconds=n))
+        assert await keep_house(db) == EVERY_S
+    assert names == ["default"] * 3
+    assert await taken_by(db, now - timedelta(days=400)) == ["default"]
+    [(first, _), *_] = await partitions(db)
+    assert first > now, "of the weeks to come there is one each again"
+
+
+async def test_a_partition_of_another_length_is_left_alone_and_writes_go_on(db: Database) -> None:
+    last = (await partitions(db))[-1][1]
+    seam = last + timedelta(days=10)
+    await db.execute(
+        f"create table tidemill.job_run_by_hand partition of tidemill.job_run for values from ('{last}') to ('{seam}')"
+    )
+    rows = await db.fetch("select * from tidemill.ensure_partitions('3 months') where parent = 'tidemill.job_run'")
+    outcomes = {row["partition"].removeprefix("tidemill.job_run_"): row["outcome"] for row in rows}
+    assert [outcomes[f"{last + n * WEEK:%Gw%V}"] for n in range(3)] == ["overlaps", "overlaps", "created"]
+    assert await taken_by(db, last, seam, last + 2 * WEEK) == ["by_hand", "default", f"{last + 2 * WEEK:%Gw%V}"]
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/St_Johns"])
@@ -279,7 +355,7 @@ async def test_a_jobs_history_is_looked_up_by_index_in_every_partition(db: Datab
     await db.execute("analyze tidemill.job_run")
     [[[plan]]] = await db.fetch(f"explain (analyze, buffers, format json) {SQL.look_attempts}", 7, 200)
     scans = [node for node in nodes(plan["Plan"]) if node.get("Relation Name", "").startswith("job_run_2")]
-    assert {node["Relation Name"] for node in scans} == {f"job_run_{start:%Y%m}" for start, _ in made}
+    assert {node["Relation Name"] for node in scans} == {f"job_run_{start:%Gw%V}" for start, _ in made}
     assert {node["Node Type"] for node in scans} <= {"Index Scan", "Bitmap Heap Scan"}
     assert plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"] <= 4 * (len(made) + 1)
 

@@ -1,4 +1,4 @@
-"""How long logs and replaced secrets are kept."""
+"""How long logs and replaced secrets are kept, and that nothing else outlives a run."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class LogRetention:
     """Deletes ended rows of the logs that are older than ``days``, oldest first; an open row is never deleted.
 
     Of a connector's secrets the newest version stays and the one before it, which a run under way may have begun with.
+    What ended runs have left staged goes at once.
     """
 
     days: int
@@ -28,7 +29,13 @@ class LogRetention:
     async def __call__(self, ctx: Context, args: dict[str, Any]) -> Outcome:
         """The job's handler."""
         gone = Counter[str]()
-        for prune, parameters in ((SQL.logs_prune, (self.days, CHUNK)), (SQL.credentials_prune, (CHUNK,))):
+        prunes = (
+            # Before the logs: a run's row, when it goes, takes along what is left of them in one piece.
+            (SQL.staged_prune, (CHUNK,)),
+            (SQL.logs_prune, (self.days, CHUNK)),
+            (SQL.credentials_prune, (CHUNK,)),
+        )
+        for prune, parameters in prunes:
             for _ in range(MOST_CHUNKS):
                 async with ctx.transaction() as conn:
                     deleted = await conn.fetchrow(prune, *parameters)

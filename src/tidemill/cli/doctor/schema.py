@@ -81,7 +81,8 @@ def _partitions(seen: Overview) -> Finding:
 async def _default_partitions(db: Database) -> Finding:
     used = [row["name"] for row in await db.fetch(SQL.default_rows)]
     if used:
-        text = f"{', '.join(used)} took rows for want of a partition: they are read as any, but their month stays there"
+        tables = ", ".join(used)
+        text = f"{tables} took rows for want of a partition: they are read as any, but the rest of their span stays there"
         return warn("default partitions", text, f"keep a worker running, it makes partitions ahead; {_MAKE_PARTITIONS}")
     return ok("default partitions", "empty")
 

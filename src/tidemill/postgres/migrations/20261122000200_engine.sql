@@ -132,7 +132,7 @@ create table if not exists tidemill.job_run (
 ) partition by range (finished_at);
 create index if not exists job_run_id on tidemill.job_run (id);
 create index if not exists job_run_batch on tidemill.job_run (batch) where batch is not null;
-comment on table tidemill.job_run is 'History: one row per attempt that ended. Append-only, partitioned by finish time, dropped rather than deleted.';
+comment on table tidemill.job_run is 'History: one row per attempt that ended. Append-only, partitioned by the week of its finish, dropped rather than deleted.';
 comment on column tidemill.job_run.outcome is 'How the attempt ended; retry and crashed are followed by another attempt.';
 comment on column tidemill.job_run.reason is 'Why, for people: the error''s text, or the reason a handler gave.';
 comment on column tidemill.job_run.result is 'What the handler returned.';
@@ -405,7 +405,7 @@ comment on function tidemill.fence(bigint, bigint, bigint) is
 -- History partitions ----------------------------------------------------------------------------------------------
 
 create table if not exists tidemill.job_run_default partition of tidemill.job_run default;
-comment on table tidemill.job_run_default is 'Catches what no monthly partition takes, so that no write fails for want of one.';
+comment on table tidemill.job_run_default is 'Catches what no weekly partition takes, so that no write fails for want of one.';
 
 -- Enqueue from SQL ------------------------------------------------------------------------------------------------
 

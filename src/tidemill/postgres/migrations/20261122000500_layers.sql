@@ -271,9 +271,10 @@ language plpgsql security definer
 set search_path = ''
 set lock_timeout = '500ms' -- below deadlock_timeout: in a deadlock it is this that gives way, never a tenant's work
 as $$
--- Makes the months (UTC) from the current one to that of now + ahead. Only a month that is missing takes locks, briefly: attaching
--- lets writers of the parent go on, but the foreign key needs its target for a moment. That target is locked first: taken last,
--- it would deadlock with a writer that holds a post and waits for the DEFAULT partition.
+-- Makes the spans (UTC) from the current one to that of now + ahead: months, but weeks of job_run, which at hundreds of jobs a second
+-- is too much to keep by the month. Only a span that is missing takes locks, briefly: attaching lets writers of the parent go on, but
+-- the foreign key needs its target for a moment. That target is locked first: taken last, it would deadlock with a writer that holds
+-- a post and waits for the DEFAULT partition.
 declare
     wanted   record;
     target   regclass;
@@ -286,18 +287,18 @@ begin
     -- One maker at a time; whoever waited finds the work done.
     perform pg_advisory_xact_lock(hashtextextended('tidemill.ensure_partitions', 0));
     for wanted in
-        select p.relation, p.key, m.starts_at, m.starts_at + interval '1 month' as ends_at,
-               format('%s_%s', c.relname, to_char(m.starts_at, 'YYYYMM')) as name
+        select p.relation, p.key, s.starts_at, s.starts_at + p.span as ends_at, s.starts_at <= p.now at time zone 'UTC' as has_begun,
+               to_char(s.starts_at, p.label) as label, format('%s_%s', c.relname, to_char(s.starts_at, p.label)) as name
         from (values
-            ('public.workspace_threads_post_metrics'::regclass, 'sync_batch_at', tidemill.now()),
-            ('public.workspace_threads_account_insights', 'sync_batch_at', tidemill.now()),
-            ('tidemill.job_run', 'finished_at', clock_timestamp())
-        ) as p (relation, key, now)
+            ('public.workspace_threads_post_metrics'::regclass, 'sync_batch_at', 'month', interval '1 month', 'YYYYMM', tidemill.now()),
+            ('public.workspace_threads_account_insights', 'sync_batch_at', 'month', '1 month', 'YYYYMM', tidemill.now()),
+            ('tidemill.job_run', 'finished_at', 'week', '1 week', 'IYYY"w"IW', clock_timestamp())
+        ) as p (relation, key, unit, span, label, now)
         join pg_class as c on c.oid = p.relation
         cross join generate_series(
-            date_trunc('month', p.now at time zone 'UTC'), (p.now + ahead) at time zone 'UTC', interval '1 month'
-        ) as m (starts_at)
-        order by p.relation, m.starts_at
+            date_trunc(p.unit, p.now at time zone 'UTC'), (p.now + ahead) at time zone 'UTC', p.span
+        ) as s (starts_at)
+        order by p.relation, s.starts_at
     loop
         parent := wanted.relation::text;
         partition := format('tidemill.%I', wanted.name);
@@ -315,17 +316,23 @@ begin
                     execute format('lock table %s in share row exclusive mode', target);
                 end loop;
                 begin
+                    -- Its rows are on their way: one that was routed to the DEFAULT partition would be refused there afterwards.
+                    if wanted.has_begun then
+                        execute format('lock table %s in share row exclusive mode', wanted.relation);
+                    end if;
                     execute format('create table %s (like %s including all)', partition, wanted.relation);
                     execute format(
                         'alter table %s attach partition %s for values from (%L) to (%L)', wanted.relation, partition,
                         wanted.starts_at at time zone 'UTC', wanted.ends_at at time zone 'UTC'
                     );
                     perform tidemill.guard_partition(wanted.relation, partition::regclass);
-                    execute format('comment on table %s is %L', partition, to_char(wanted.starts_at, '"Month "YYYY-MM" (UTC) of ') || parent);
+                    execute format('comment on table %s is %L', partition, format('%s (UTC) of %s', wanted.label, parent));
                     outcome := 'created';
-                exception when check_violation then
-                    -- A row of that month went to the DEFAULT partition since we looked.
-                    outcome := 'default_holds_rows';
+                exception
+                    when check_violation then -- a row of that span went to the DEFAULT partition since we looked
+                        outcome := 'default_holds_rows';
+                    when invalid_object_definition then -- somebody made one of another length by hand
+                        outcome := 'overlaps';
                 end;
             end if;
         end if;
@@ -334,7 +341,7 @@ begin
 end
 $$;
 comment on function tidemill.ensure_partitions(interval) is
-    'Makes the monthly partitions from now to now + ahead. Outcomes: created, exists, default_holds_rows (that month stays in the DEFAULT partition).';
+    'Makes the partitions from now to now + ahead, by the month, of job_run by the week. Outcomes: created, exists, default_holds_rows (that span stays in the DEFAULT partition), overlaps (another one has a part of it).';
 revoke all on function tidemill.ensure_partitions(interval) from public, anon, authenticated;
 grant execute on function tidemill.ensure_partitions(interval) to service_role;
 
