@@ -309,24 +309,24 @@ async def world(
                 await app.db.fetch("select tidemill.ensure_partitions()")
                 if connected:
                     await made.connect_all()
-                async with _working(app, accounts_at_once) as made.worker:
+                async with app.worker(accounts_at_once=accounts_at_once) as worker, at_work(worker) as made.worker:
                     yield made
 
 
 @asynccontextmanager
-async def _working(app: Rooms, accounts_at_once: int | None) -> AsyncGenerator[Worker]:
-    async with app.worker(accounts_at_once=accounts_at_once) as worker:
-        task = asyncio.create_task(worker.run())
-        try:
-            async with asyncio.timeout(PATIENCE):
-                started = asyncio.create_task(worker.started.wait())
-                await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
-                started.cancel()
-            yield worker
-        finally:
-            worker.stop()
-            async with asyncio.timeout(PATIENCE):
-                await task
+async def at_work(worker: Worker) -> AsyncGenerator[Worker]:
+    """A worker from its start until the block ends."""
+    task = asyncio.create_task(worker.run())
+    try:
+        async with asyncio.timeout(PATIENCE):
+            started = asyncio.create_task(worker.started.wait())
+            await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
+            started.cancel()
+        yield worker
+    finally:
+        worker.stop()
+        async with asyncio.timeout(PATIENCE):
+            await task
 
 
 async def until(check: Callable[[], Awaitable[Any]], what: str) -> Any:

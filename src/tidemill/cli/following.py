@@ -14,8 +14,11 @@ import click
 
 from tidemill.cli.console import hint, plain, print_json, say, seconds
 from tidemill.cli.exits import Exit, NotWell
+from tidemill.cli.options import open_database
 from tidemill.cli.statements import SQL
+from tidemill.cli.tenants import find_connector
 from tidemill.postgres import Connection, Database, Record
+from tidemill.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,7 +67,26 @@ async def ask_and_follow(db: Database, job: UUID, wait_s: float, as_json: bool) 
     return Exit.OK if row["status"] == "completed" else Exit.NOT_WELL
 
 
-async def job_by_hand(db: Database, connector: Record, job_type: str, payload: Mapping[str, Any]) -> UUID:
+async def run_by_hand(
+    settings: Settings,
+    connector: str,
+    company: str | None,
+    job_type: str,
+    payload: Mapping[str, Any],
+    wait_s: float,
+    as_json: bool,
+) -> int:
+    """Run a type of job on a connector, named or by id, and tell what came of it; the exit code.
+
+    Raises:
+        NotWell: the job is disabled, or is gone.
+    """
+    async with open_database(settings) as db:
+        job = await _job_by_hand(db, await find_connector(db, connector, company), job_type, payload)
+        return await ask_and_follow(db, job, wait_s, as_json)
+
+
+async def _job_by_hand(db: Database, connector: Record, job_type: str, payload: Mapping[str, Any]) -> UUID:
     """A job of this type and payload without a schedule: one that is there already, else a new one."""
     whose = (connector["company_id"], connector["id"])
 

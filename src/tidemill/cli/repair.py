@@ -7,11 +7,10 @@ from typing import Any
 import click
 
 from tidemill.cli.console import json_option
-from tidemill.cli.following import ask_and_follow, job_by_hand, wait_option
-from tidemill.cli.options import Options, open_database, pass_options
+from tidemill.cli.following import run_by_hand, wait_option
+from tidemill.cli.options import Options, pass_options
 from tidemill.cli.running import run_async
-from tidemill.cli.tenants import company_option, find_connector
-from tidemill.settings import Settings
+from tidemill.cli.tenants import company_option
 
 
 @click.command(epilog="Example: tidemill repair shop --company acme --dry-run")
@@ -39,13 +38,4 @@ def repair(
     payload: dict[str, Any] = {"dry_run": dry_run}
     if streams:
         payload["streams"] = sorted(set(streams))
-    return run_async(_repair(options.existing(), connector, company, payload, wait_s, as_json))
-
-
-async def _repair(
-    settings: Settings, connector: str, company: str | None, payload: dict[str, Any], wait_s: float, as_json: bool
-) -> int:
-    async with open_database(settings) as db:
-        row = await find_connector(db, connector, company)
-        job = await job_by_hand(db, row, "repair", payload)
-        return await ask_and_follow(db, job, wait_s, as_json)
+    return run_async(run_by_hand(options.existing(), connector, company, "repair", payload, wait_s, as_json))

@@ -7,13 +7,12 @@ from typing import Any
 import click
 
 from tidemill.cli.console import json_option
-from tidemill.cli.following import ask_and_follow, job_by_hand, wait_option
-from tidemill.cli.options import Options, open_database, pass_options
+from tidemill.cli.following import run_by_hand, wait_option
+from tidemill.cli.options import Options, pass_options
 from tidemill.cli.running import run_async
-from tidemill.cli.tenants import company_option, find_connector
+from tidemill.cli.tenants import company_option
 from tidemill.engine.recurrence import read_instant, read_zone
 from tidemill.errors import InvalidInput
-from tidemill.settings import Settings
 
 _MODES = ("fill", "overwrite", "dry_run")
 
@@ -61,13 +60,4 @@ def replay(
     }
     if streams:
         payload["streams"] = sorted(set(streams))
-    return run_async(_replay(options.existing(), connector, company, payload, wait_s, as_json))
-
-
-async def _replay(
-    settings: Settings, connector: str, company: str | None, payload: dict[str, Any], wait_s: float, as_json: bool
-) -> int:
-    async with open_database(settings) as db:
-        row = await find_connector(db, connector, company)
-        job = await job_by_hand(db, row, "replay", payload)
-        return await ask_and_follow(db, job, wait_s, as_json)
+    return run_async(run_by_hand(options.existing(), connector, company, "replay", payload, wait_s, as_json))

@@ -11,12 +11,16 @@ import json
 import sys
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tests.connectors.singer.support import Store, context
 from tidemill.connectors import Batch, ProviderError, TimeBudgetSpent, Window
 from tidemill.connectors.singer import Bounds, SingerConnector
+
+_ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+"""A store does not ask when its records were read."""
 
 
 @dataclass
@@ -46,7 +50,7 @@ def committed(job: Job, store: Store) -> Store:
         elif commit == "end":
             store.publish()
         else:
-            store.commit(Batch(observed_at=None, **commit))  # type: ignore[arg-type]
+            store.commit(Batch(observed_at=_ANY_TIME, **commit))
     return store
 
 

@@ -192,10 +192,10 @@ async def test_without_a_list_no_tap_runs() -> None:
         await connector.streams(context({"executable": "tap-a"}))
 
 
-def test_a_tap_named_by_its_path_is_no_allowed_tap(tap: Fake) -> None:
+async def test_a_tap_named_by_its_path_is_no_allowed_tap(tap: Fake) -> None:
     path = str(tap.folder / "tap-fake")
     with pytest.raises(InvalidInput, match=r"config\.executable"):
-        asyncio.run(anext(tap.connector.read(context({"executable": path}), "items", None, Window())))  # type: ignore[arg-type]
+        await anext(tap.connector.read(context({"executable": path}), "items", None, Window()))
 
 
 def test_the_launcher_does_not_run_a_tap_whose_host_has_gone(tmp_path: Path) -> None:

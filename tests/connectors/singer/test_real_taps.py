@@ -114,12 +114,10 @@ async def test_a_tap_that_does_not_find_its_file_ends_well_and_only_the_volume_t
 @pytest.fixture
 async def source(empty_database_url: str) -> str:
     """A database with the data in a table."""
-    conn = await connect(empty_database_url, name="tidemill tests")
+    conn: Any = await connect(empty_database_url, name="tidemill tests")
     try:
         await conn.execute(TABLE)
-        await conn.copy_records_to_table(  # type: ignore[attr-defined]
-            "weather", records=[_row(row) for row in real.rows(ROWS)], columns=COLUMNS
-        )
+        await conn.copy_records_to_table("weather", records=[_row(row) for row in real.rows(ROWS)], columns=COLUMNS)
     finally:
         await conn.close(timeout=10)
     return empty_database_url

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from tests.sync.support import at_work, until
 from tidemill.connectors import Batch, Connector, HttpClient, Spec, Stream, Window
 from tidemill.connectors import Context as ReadContext
 from tidemill.engine import Done, Engine, Outcome, Registry, Worker
@@ -21,7 +21,6 @@ from tidemill.settings import Settings
 from tidemill.sync.jobs import Run, SyncJobs
 from tidemill.vault import Keyring, Vault
 
-PATIENCE = 30.0
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 """A Monday."""
 VAULT_KEYS = "test:" + base64.urlsafe_b64encode(bytes(32)).decode()
@@ -157,17 +156,10 @@ class World:
             sources=[self.jobs.source],
             **options,
         )
-        task = asyncio.create_task(worker.run())
         try:
-            async with asyncio.timeout(PATIENCE):
-                started = asyncio.create_task(worker.started.wait())
-                await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
-                started.cancel()
-            yield worker
+            async with at_work(worker):
+                yield worker
         finally:
-            worker.stop()
-            async with asyncio.timeout(PATIENCE):
-                await task
             await control.close()
 
 
@@ -192,14 +184,3 @@ async def world(
         for kind in jobs.kinds():
             engine.registry.add(kind)
         yield World(db, engine, jobs, known[0], vault)
-
-
-async def until(check: Callable[[], Awaitable[Any]], what: str) -> Any:
-    """Ask until the answer is true."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            while not (answer := await check()):
-                await asyncio.sleep(0.02)
-            return answer
-    except TimeoutError:
-        raise AssertionError(f"{what} did not come true") from None

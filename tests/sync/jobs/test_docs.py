@@ -12,6 +12,7 @@ from uuid import UUID
 
 import pytest
 
+from tests.sync.support import until
 from tidemill.app import Rooms
 from tidemill.errors import ConfigurationError
 from tidemill.postgres import Database
@@ -20,7 +21,7 @@ from tidemill.settings import Settings
 from tidemill.sync.jobs import types
 from tidemill.sync.jobs.statements import SQL
 
-from .support import VAULT_KEYS, Scripted, World, until, world
+from .support import VAULT_KEYS, Scripted, World, world
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/sync-jobs.md").read_text()
 CONNECTOR = UUID("0c5a3c5e-2a53-4f0a-9d3e-5f9d1f3f7a01")

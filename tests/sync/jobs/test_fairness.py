@@ -7,9 +7,10 @@ from uuid import UUID
 
 import pytest
 
+from tests.sync.support import until
 from tidemill.postgres import Database
 
-from .support import NOON, World, until, world
+from .support import NOON, World, world
 
 FIRST_STARTS = 1_000
 

@@ -11,11 +11,12 @@ from uuid import UUID
 
 import pytest
 
+from tests.sync.support import until
 from tidemill.engine import Done
 from tidemill.postgres import Database
 from tidemill.sync.jobs import Run, firing
 
-from .support import NOON, QUARTERS, Scripted, World, until, world
+from .support import NOON, QUARTERS, Scripted, World, world
 
 QUARTER = timedelta(minutes=15)
 

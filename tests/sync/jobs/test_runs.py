@@ -11,13 +11,14 @@ from uuid import UUID
 
 import pytest
 
+from tests.sync.support import PATIENCE, until
 from tidemill.connectors import ErrorKind, ProviderError
 from tidemill.engine import Backoff, Cancel, Done, Fail, Partial, Skip, Snooze
 from tidemill.postgres import Database
 from tidemill.sync.jobs import Run, handler, service
 from tidemill.vault import Aad
 
-from .support import NOON, PATIENCE, QUARTERS, Scripted, World, nothing, until, world
+from .support import NOON, QUARTERS, Scripted, World, nothing, world
 
 QUARTER = timedelta(minutes=15)
 
