@@ -19,7 +19,7 @@ MOST_CHUNKS = 100
 class LogRetention:
     """Deletes ended rows of the logs that are older than ``days``, oldest first; an open row is never deleted.
 
-    What ended runs have left staged goes at once.
+    What runs have left staged goes at once.
     """
 
     days: int
@@ -29,7 +29,6 @@ class LogRetention:
         gone = dict.fromkeys(("sync_logs", "system_job_logs", "sync_run_logs", "staged_records"), 0)
         for _ in range(MOST_CHUNKS):
             async with ctx.transaction() as conn:
-                # Staged records first: their run's row, when it goes, takes along what is left of them in one piece.
                 staged = await conn.fetchval(SQL.staged_prune, CHUNK)
                 logs = await conn.fetchrow(SQL.logs_prune, self.days, CHUNK)
             deleted: dict[str, int] = {"staged_records": staged, **(logs or {})}
