@@ -83,7 +83,7 @@ async def _default_partitions(db: Database) -> Finding:
     if used:
         tables = ", ".join(used)
         text = (
-            f"{tables} took rows for want of a partition: they are read as any; the rest of their week or month follows"
+            f"{tables} took rows for want of a partition: they are read as any, but not dropped whole"
         )
         return warn("default partitions", text, f"keep a worker running, it makes partitions ahead; {_MAKE_PARTITIONS}")
     return ok("default partitions", "empty")
