@@ -56,7 +56,7 @@ values ('s', 'x', '{"cron": "* * * * *"}', now() + $1::interval, $2)
 OTHER_SUM = "update tidemill.schema_migrations set sha256 = 'other' where version = '20261122000100'"
 NEWER = "insert into tidemill.schema_migrations (version, name) values ('20991231000000', 'new')"
 DROP_PARTITION = """\
-do $$ begin execute 'drop table tidemill.job_run_' || to_char(now() at time zone 'UTC', 'YYYYMM'); end $$
+do $$ begin execute 'drop table tidemill.job_run_' || to_char(now() at time zone 'UTC', 'IYYY"w"IW'); end $$
 """
 
 

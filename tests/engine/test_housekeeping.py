@@ -42,7 +42,7 @@ KEEPERS = {
     "schedule_fire": "housekeeping",
     "schema_migrations": "one row a file",
     "setting": "an operator",
-    "staged_record": "the next cursor or attempt; repair, and log_retention when the run has ended",
+    "staged_record": "the next cursor or attempt; repair and log_retention, when the run is over",
     "sync_job_type": "as many as workers were ever started with",
     "tenant_weight": "as many as are set",
     "unique_key": "the job's end",

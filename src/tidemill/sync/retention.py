@@ -21,7 +21,7 @@ class LogRetention:
     """Deletes ended rows of the logs that are older than ``days``, oldest first; an open row is never deleted.
 
     Of a connector's secrets the newest version stays and the one before it, which a run under way may have begun with.
-    What ended runs have left staged goes at once.
+    What runs have left staged goes at once.
     """
 
     days: int
@@ -30,9 +30,8 @@ class LogRetention:
         """The job's handler."""
         gone = Counter[str]()
         prunes = (
-            # Before the logs: a run's row, when it goes, takes along what is left of them in one piece.
-            (SQL.staged_prune, (CHUNK,)),
             (SQL.logs_prune, (self.days, CHUNK)),
+            (SQL.staged_prune, (CHUNK,)),
             (SQL.credentials_prune, (CHUNK,)),
         )
         for prune, parameters in prunes:

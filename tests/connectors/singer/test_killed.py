@@ -34,6 +34,7 @@ def _job(tap: Fake, tmp_path: Path, *, keyed: bool) -> Job:
     )
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("keyed", [True, False], ids=["keyed", "keyless"])
 @pytest.mark.parametrize(
     ("seed", "times"),

@@ -197,6 +197,7 @@ async def test_a_wrong_password_is_told_and_shown_nowhere(source: str, tmp_path:
     assert "n0t-the-passw0rd" not in f"{refused.value} {refused.value.response}"
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("seed", "times"),
     [(1, 2), pytest.param(2, 12, marks=pytest.mark.chaos), pytest.param(3, 12, marks=pytest.mark.chaos)],

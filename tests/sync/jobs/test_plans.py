@@ -7,26 +7,21 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import made_database, run_apart
-from tests.engine.test_plans import nodes
+from tests.sync.plans import FILL_S, SIZES, faults, filled, wrong_plans
 from tidemill.postgres import Connection, connect
 from tidemill.sync.jobs.statements import SQL
 
-SLEEPING, DUE, UNKNOWN = 30_000, 100, 5_000
-TABLES = ("sync_jobs", "sync_run_logs")
-PER_ROW = 4
-"""Rows of a table that are read for each one that is asked for; indexes are read in vain never."""
-BUFFERS = 400
-"""For catalogs and the upper pages of indexes."""
-BUFFERS_PER_ROW = 80
+DUE = 100
+"""Of all these sync jobs."""
+TABLES = ("public.sync_jobs", "public.sync_run_logs")
 
-_FILL = f"""
+_FILL = """
 insert into public.companies (code, name) select 'c' || n, 'c' from generate_series(1, 50) n;
 insert into public.integration_connectors (company_id, provider) select id, 'sea' from public.companies;
 insert into public.sync_jobs (company_id, connector_id, job_type, schedule, next_run_at, planned_version)
   select c.id, i.id, case when g.n % 10 = 0 then 'unknown' else 'sync' end, '{{"every": "1d"}}',
-    now() + case when g.n <= {DUE} then interval '-1 s' else interval '1 hour' * (1 + g.n % 100) end, 1
-  from generate_series(1, {SLEEPING}) g (n)
+    now() + case when g.n <= 100 then interval '-1 s' else interval '1 hour' * (1 + g.n % 100) end, 1
+  from generate_series(1, {rows}) g (n)
   join (select id, row_number() over () as n from public.companies) c on c.n = 1 + g.n % 50
   join public.integration_connectors i on i.company_id = c.id;
 insert into public.sync_jobs (company_id, connector_id, job_type, schedule, planned_version)
@@ -34,7 +29,7 @@ insert into public.sync_jobs (company_id, connector_id, job_type, schedule, plan
   from (select distinct on (company_id) * from public.sync_jobs) j, generate_series(1, 2);
 insert into public.sync_jobs (company_id, connector_id, job_type, schedule)
   select j.company_id, j.connector_id, 'unknown', '{{}}'
-  from (select distinct on (company_id) * from public.sync_jobs) j, generate_series(1, {UNKNOWN} / 50);
+  from (select distinct on (company_id) * from public.sync_jobs) j, generate_series(1, 100);
 insert into public.sync_run_logs
     (company_id, job_id, connector_id, job_type, trigger, started_at, fire_at, status, finished_at, engine_job)
   select j.company_id, j.id, j.connector_id, j.job_type, 'schedule', now(), now(), 'completed', now(), 1
@@ -45,21 +40,10 @@ insert into public.sync_run_logs (company_id, job_id, connector_id, job_type, tr
 """
 
 
-@pytest.fixture(scope="module", params=["stale", "fresh"])
+@pytest.fixture(scope="module", params=SIZES)
 def crowd(request: pytest.FixtureRequest, server_url: str, owner_url: str, _template: str) -> Iterator[str]:
-    """A full database whose statistics were taken when it was empty, or now."""
-
-    async def work(url: str) -> None:
-        conn = await connect(url, command_timeout=300)
-        await conn.execute("".join(f"alter table public.{t} set (autovacuum_enabled = off);" for t in TABLES))
-        await conn.execute("analyze")
-        await conn.execute(_FILL)
-        if request.param == "fresh":
-            await conn.execute("analyze")
-        await conn.close()
-
-    with made_database(server_url, owner_url, template=_template) as url:
-        run_apart(work(url))
+    """Sync jobs that sleep, and some that are due."""
+    with filled(request.param, TABLES, _FILL, server_url, owner_url, _template) as url:
         yield url
 
 
@@ -124,42 +108,18 @@ async def questions(conn: Connection) -> dict[str, tuple[list[Any], int]]:
     }
 
 
-@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
-async def test_no_statement_reads_what_sleeps(crowd: str, mode: str) -> None:
+@pytest.mark.timeout(2 * FILL_S)
+async def test_no_statement_reads_what_sleeps(crowd: str) -> None:
     conn = await connect(crowd)
-    wrong: list[str] = []
-    try:
-        await conn.execute("select set_config('plan_cache_mode', $1, false)", mode)
-        asked = await questions(conn)
-        assert asked.keys() == set(dir(SQL))
-        for name, (args, rows) in asked.items():
-            transaction: Any = conn.transaction()
-            await transaction.start()
-            [found] = await conn.fetchval(
-                f"explain (analyze, buffers, timing off, format json) {getattr(SQL, name)}", *args
-            )
-            await transaction.rollback()
-            wrong += [f"{name}: {why}" for why in faults(found["Plan"], rows)]
-    finally:
-        conn.terminate()
+    asked = await questions(conn)
+    conn.terminate()
+    assert asked.keys() == set(dir(SQL))
+    wrong = await wrong_plans(crowd, [(SQL, asked)], TABLES)
     assert not wrong, "\n".join(wrong)
 
 
-def faults(plan: dict[str, Any], rows: int) -> Iterator[str]:
-    for node in nodes(plan):
-        if node.get("Relation Name") not in TABLES:
-            continue
-        removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
-        read = (node["Actual Rows"] + removed) * node["Actual Loops"]
-        if read > PER_ROW * rows + 20:
-            yield f"reads {read} rows of {node['Relation Name']} for {rows}"
-    used = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
-    if used > BUFFERS + BUFFERS_PER_ROW * rows:
-        yield f"uses {used} buffers for {rows} rows"
-
-
 async def test_a_plan_that_reads_what_sleeps_is_found(crowd: str) -> None:
-    conn = await connect(crowd)
+    conn = await connect(crowd, command_timeout=120)
     [found] = await conn.fetchval("explain (analyze, buffers, format json) select count(payload) from public.sync_jobs")
     conn.terminate()
-    assert [why.split()[0] for why in faults(found["Plan"], 1)] == ["reads", "uses"]
+    assert [why.split()[0] for why in faults(found["Plan"], 1, TABLES)] == ["reads", "uses"]

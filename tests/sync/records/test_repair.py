@@ -10,8 +10,9 @@ import pytest
 from tests.sync.records.desk import Desk, batch, steps
 from tests.sync.records.test_replay import SPAN, by_window
 from tidemill.connectors import ErrorKind, ProviderError, Stream
-from tidemill.engine import Done, Fail, Partial
+from tidemill.engine import Context, Done, Fail, Partial
 from tidemill.errors import InvalidInput
+from tidemill.sync import retention
 from tidemill.sync.records import RepairRecords
 
 POSTS = Stream(name="posts", key=("id",), cursor="id", window=True)
@@ -55,6 +56,25 @@ async def test_staged_rows_of_ended_runs_are_removed_those_of_open_ones_stay(wel
     assert await found(well) == [("orphaned_staged_rows", "removed", "lines", 1)]
     assert await well.staged() == 1
     assert await found(well) == []
+
+
+async def test_log_retention_removes_what_runs_that_are_over_left_staged_piece_by_piece(
+    well: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "CHUNK", 2)
+    ended, gone, open_ = ours = [await well.open_run() for _ in range(3)]
+    await well.db.execute(
+        "insert into tidemill.staged_record (run, stream, hash, ordinal, data)"
+        " select run, 'lines', 'x', n, '{}' from unnest($1::uuid[]) run, generate_series(1, 5) n",
+        ours,
+    )
+    await well.close_run(ended, "failed")
+    await well.db.execute("delete from sync_run_logs where id = $1", gone)
+    outcome = await retention.LogRetention(30)(Context(well.job, well.engine, deadline=0), {})
+    assert isinstance(outcome, Done)
+    assert outcome.result["staged_records"] >= 10
+    left = await well.db.fetch("select run from tidemill.staged_record where run = any ($1)", ours)
+    assert [row["run"] for row in left] == [open_] * 5
 
 
 async def test_a_run_without_a_live_job_is_closed_and_its_sync_job_settled(well: Desk) -> None:

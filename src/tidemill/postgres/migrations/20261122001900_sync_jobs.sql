@@ -180,10 +180,10 @@ create index if not exists idx_sync_jobs_connector on public.sync_jobs (connecto
 create index if not exists idx_sync_jobs_company_next on public.sync_jobs (company_id, next_run_at);
 create unique index if not exists idx_sync_jobs_name on public.sync_jobs (company_id, name) where name is not null;
 -- What the tick reads, and nothing of what sleeps.
-create index if not exists sync_jobs_due on public.sync_jobs (next_run_at)
+-- By type, both: what no worker knows costs those nothing that look for what they know.
+create index if not exists sync_jobs_due on public.sync_jobs (job_type, next_run_at)
     where next_run_at is not null and paused_at is null and suspended_at is null and disabled_reason is null
         and plan_error is null and planned_version = version;
--- By type: what no worker knows costs those nothing that look for what they know.
 create index if not exists sync_jobs_unplanned on public.sync_jobs (job_type, id) where planned_version is distinct from version;
 -- Which types there are, and which jobs are of one that no worker knows and have not been told so.
 create index if not exists sync_jobs_type on public.sync_jobs (job_type, id) where plan_error is null;
@@ -423,7 +423,9 @@ comment on column public.connector_state.updated_at is 'When the cursor was last
 create index if not exists idx_connector_state_company_id on public.connector_state (company_id, connector_id);
 
 create table if not exists tidemill.staged_record (
-    run     uuid not null references public.sync_run_logs (id) on delete cascade,
+    -- No foreign key: of a few runs with very many rows each the planner reads all for every run that is deleted, and each row would
+    -- look its run up. Who writes holds the run; what a run leaves behind goes by log_retention.
+    run     uuid not null,
     stream  text not null,
     hash    bytea not null,
     ordinal bigint not null,
@@ -432,7 +434,7 @@ create table if not exists tidemill.staged_record (
     -- They are taken from here in the order of their digests, so that equal ones are numbered as they are met.
     primary key (run, stream, hash, ordinal)
 );
-comment on table tidemill.staged_record is 'Records of streams without a key that came before the cursor that makes them valid; they become visible with it, or go with the attempt.';
+comment on table tidemill.staged_record is 'Records of streams without a key that came before the cursor that makes them valid; they become visible with it, or go with the attempt; log-retention removes what a lost run left.';
 comment on column tidemill.staged_record.run is 'The run.';
 comment on column tidemill.staged_record.stream is 'The stream.';
 comment on column tidemill.staged_record.hash is 'As in synced_records.';
