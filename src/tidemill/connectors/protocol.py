@@ -81,7 +81,9 @@ class Batch:
 
     ``cursor_after`` is valid only with its batch, and only when all batches before it are committed; None leaves the
     cursor where it is. ``deletes`` are entities that no longer exist at the provider; each also stands in ``misses``.
-    ``observed_at`` is the slot clock's time once the records had been read.
+    ``observed_at`` is the slot clock's time once the records had been read. ``caught_up`` says that the source knows
+    how far this stream was read before and has nothing newer: a read without a record is then as it should be, even of
+    a stream that is ``never_empty``.
     """
 
     records: Sequence[Any]
@@ -91,6 +93,7 @@ class Batch:
     misses: Sequence[Miss] = ()
     version: int | None = None
     activate: int | None = None
+    caught_up: bool = False
 
 
 class Connector(Protocol):
