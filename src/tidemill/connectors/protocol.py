@@ -38,6 +38,8 @@ class Spec:
     """What a company says of its connector; None when it has nothing to say."""
     secrets: tuple[str, ...] = ()
     """Names of the secrets that it may be given; ``"*"`` stands for any."""
+    process: bool = False
+    """Whether a run holds a process of its own on the worker's machine: ``TIDEMILL_TAPS`` bounds them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,17 +44,18 @@ class Harvest:
         """The same for a person."""
         narrator.say(f"\n{NAME}: hourly weather of January 2013 in New York, by a Singer tap, every minute:\n")
         table = Table(box=None, pad_edge=True, header_style="bold")
-        for heading in ("run", "outcome", "why"):
+        why = ["why"] * any(run.reason for run in self.runs)
+        for heading in ("run", "outcome", *why):
             table.add_column(heading)
         for heading in ("read", "new", "changed", "seconds"):
             table.add_column(heading, justify="right")
         for run in self.runs:
             counts = (f"{count:,}" for count in (run.records, run.added, run.changed))
-            table.add_row(run.trigger, run.status, run.reason or "", *counts, f"{run.seconds:.1f}")
+            table.add_row(run.trigger, run.status, *([run.reason or ""] * len(why)), *counts, f"{run.seconds:.1f}")
         narrator.console.print(table)
         narrator.say("")
         narrator.fact("records", f"{self.records:>7,}   of {self.rows:,} rows of the file")
-        narrator.fact("the next run goes on at", f"   {self._place() or '–'}")
+        narrator.fact("cursor", f"   {self._place() or 'none'}, the time of the file")
 
     def _place(self) -> str | None:
         """The bookmark alone."""

@@ -82,7 +82,7 @@ class SingerConnector:
     @property
     def spec(self) -> Spec:
         """Who it is. Which secrets there are, the tap knows."""
-        return Spec(name="singer", title="Singer tap", config=SingerConfig, secrets=("*",))
+        return Spec(name="singer", title="Singer tap", config=SingerConfig, secrets=("*",), process=True)
 
     async def streams(self, ctx: Context) -> Sequence[Stream]:
         """What the tap discovers, as far as it was chosen."""
