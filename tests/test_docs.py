@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.lent_tap import lend_tap
 from tidemill.cli.main import tidemill
 from tidemill.postgres import Database
 from tidemill.settings import Settings
@@ -125,6 +126,8 @@ def test_every_command_of_a_page_runs_in_order(page: Path, tmp_path: Path) -> No
     checker = doctest.OutputChecker()
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEMILL_", "CRON_SECRET"))}
     environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
+    if any("tidemill demo" in command for command, _ in _runnable(page)):
+        lend_tap(tmp_path)
     for command, expected in _runnable(page):
         ran = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command],

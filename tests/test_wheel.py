@@ -70,7 +70,7 @@ def test_migrations_statements_and_types_are_in_the_wheel(wheel: Path) -> None:
     wanted = {
         str(path.relative_to(source))
         for path in source.rglob("*")
-        if path.suffix in {".py", ".sql", ".typed", ".html", ".css"} and "__pycache__" not in path.parts
+        if path.suffix in {".py", ".sql", ".txt", ".typed", ".html", ".css"} and "__pycache__" not in path.parts
     }
     assert wanted - inside == set()
     assert not [name for name in inside if name.startswith(("tests/", "benchmarks/"))]
@@ -83,10 +83,20 @@ def test_the_demo_runs_from_the_wheel(installed: Path, account: str) -> None:
     user = "nobody" if account != "root" and IS_ROOT else None
     home = installed / account.replace(" ", "-")
     home.mkdir(mode=0o755)
+    data = home / ".tidemill" / "demo"
+    data.mkdir(parents=True)
+    for folder in (data.parent, data):
+        folder.chmod(0o711)
+    # The first of the two installs the demo's tap, for both.
+    taps = installed / "taps"
+    taps.mkdir(exist_ok=True)
+    taps.chmod(0o777)
+    (data / "taps").symlink_to(taps)
     if user:
         who = pwd.getpwnam(user)
-        os.chown(home, who.pw_uid, who.pw_gid)
-    # No checkout, no settings, no variable of ours: an empty place.
+        for folder in (home, data.parent, data):
+            os.chown(folder, who.pw_uid, who.pw_gid)
+    # No checkout, no settings, no variable of ours.
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8"}
     done = subprocess.run(
         [installed / "venv/bin/tidemill", "demo", "--once", "--json"],
@@ -103,3 +113,4 @@ def test_the_demo_runs_from_the_wheel(installed: Path, account: str) -> None:
     summary = json.loads(done.stdout)
     assert [(tick["status"], tick["total_accounts"]) for tick in summary["ticks"]] == [("partial", 60)] * 3
     assert summary["problems"] == []
+    assert [run["added"] for run in summary["tap"]["runs"]] == [summary["tap"]["rows"], 0]

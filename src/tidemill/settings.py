@@ -71,7 +71,9 @@ class Settings:
     sync_account_budget_s: Seconds = _setting("TIDEMILL_SYNC_ACCOUNT_BUDGET_S", default=60.0)
     """Seconds an account's job may take before it ends ``partial``, reason ``time_budget`` (seed 003's limit)."""
     sync_jobs_at_once: Annotated[int, msgspec.Meta(ge=1)] = _setting("TIDEMILL_SYNC_JOBS_AT_ONCE", default=20)
-    """Runs of tenants' sync jobs that one worker process has side by side."""
+    """Runs of tenants' sync jobs that one worker process has side by side, those of taps apart."""
+    taps: Annotated[int, msgspec.Meta(ge=1)] = _setting("TIDEMILL_TAPS", default=4)
+    """Runs of Singer taps, each a process of its own, that one worker process has side by side."""
     sync_job_budget_s: Seconds = _setting("TIDEMILL_SYNC_JOB_BUDGET_S", default=900.0)
     """Seconds a run of a sync job may take before it ends ``partial``, reason ``time_budget``; the next one goes on."""
     sync_job_most_failures: Annotated[int, msgspec.Meta(ge=1)] = _setting("TIDEMILL_SYNC_JOB_MOST_FAILURES", default=10)

@@ -26,7 +26,7 @@ from tidemill.sync import account, connect_account, scheduled
 from tidemill.sync.ending import StepEnd, end_steps
 from tidemill.sync.jobs import Run
 from tidemill.sync.jobs.endings import RunEnd, end_runs
-from tidemill.sync.jobs.firing import KIND as SYNC_JOB
+from tidemill.sync.jobs.lane import KIND as SYNC_JOB
 from tidemill.sync.jobs.opening import Began
 from tidemill.sync.jobs.rules import Rules
 from tidemill.sync.layers import AccountObservation, DayViews, PostObservation

@@ -110,6 +110,7 @@ NOT_FENCED = {
     "cli/cron/sql/pause_built_in.sql": "an operator",
     "cli/cron/sql/resume_built_in.sql": "an operator",
     "cli/demo/sql/clear.sql": "the demo's own database, while no worker is alive",
+    "cli/demo/sql/make_company.sql": "the demo's own database",
     "cli/demo/sql/make_tenants.sql": "the demo's own database",
     "cli/demo/sql/mark.sql": "the demo's own database",
 }

@@ -21,7 +21,7 @@ from tidemill.sync.company import CompanyAccounts
 from tidemill.sync.company_repair import CompanyRepair
 from tidemill.sync.company_replay import CompanyReplay
 from tidemill.sync.jobs import QUEUE as SYNC_JOBS
-from tidemill.sync.jobs import ByProvider, SyncJobs, load_types
+from tidemill.sync.jobs import TAP_QUEUE, ByProvider, SyncJobs, load_types
 from tidemill.sync.records import RepairRecords, ReplayRecords, SyncRecords
 from tidemill.vault import Keyring, Vault
 
@@ -179,6 +179,7 @@ class Rooms:
         if self._above is not None:
             every[QUEUE] = accounts_at_once or settings.sync_accounts_at_once
             every[SYNC_JOBS] = settings.sync_jobs_at_once
+            every[TAP_QUEUE] = settings.taps
         for queue, most in (queues or {}).items():
             if queue not in every:
                 raise InvalidInput("queues", f"no job is declared in {queue!r}; there are: {', '.join(sorted(every))}")

@@ -38,6 +38,8 @@ class Spec:
     """What a company says of its connector; None when it has nothing to say."""
     secrets: tuple[str, ...] = ()
     """Names of the secrets that it may be given; ``"*"`` stands for any."""
+    process: bool = False
+    """Whether a run holds a process of its own on the worker's machine: ``TIDEMILL_TAPS`` bounds them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,9 @@ class Batch:
 
     ``cursor_after`` is valid only with its batch, and only when all batches before it are committed; None leaves the
     cursor where it is. ``deletes`` are entities that no longer exist at the provider; each also stands in ``misses``.
-    ``observed_at`` is the slot clock's time once the records had been read.
+    ``observed_at`` is the slot clock's time once the records had been read. ``caught_up`` says that the source knows
+    how far this stream was read before and has nothing newer: a read without a record is then as it should be, even of
+    a stream that is ``never_empty``.
     """
 
     records: Sequence[Any]
@@ -91,6 +95,7 @@ class Batch:
     misses: Sequence[Miss] = ()
     version: int | None = None
     activate: int | None = None
+    caught_up: bool = False
 
 
 class Connector(Protocol):

@@ -26,11 +26,16 @@ def cuts(messages: list[dict[str, Any]], *, stream: Stream = ITEMS, good: bool =
     return [*batcher.take(_lines(messages)), *(batcher.end() if good else batcher.flush())]
 
 
-def _batcher(stream: Stream = ITEMS, **bounds: Any) -> Batcher:
-    names = frozenset({"items"})
-    log = structlog.get_logger()
+def _batcher(stream: Stream = ITEMS, cursor: str | None = None, **bounds: Any) -> Batcher:
     return Batcher(
-        stream, names, frozenset({"others"}), cursor=None, bounds=Bounds(**bounds), redactor=Redactor(), log=log
+        stream,
+        frozenset({"items"}),
+        frozenset({"others"}),
+        cursor=cursor,
+        may_be_no_news=True,
+        bounds=Bounds(**bounds),
+        redactor=Redactor(),
+        log=structlog.get_logger(),
     )
 
 
@@ -140,6 +145,37 @@ def test_a_full_load_that_brought_nothing_deletes_nothing_unless_the_stream_may_
     assert [cut.activate for cut in cuts([activate(7)])] == []
     allowed = Stream(name="items", key=("id",), never_empty=False)
     assert [cut.activate for cut in cuts([activate(7)], stream=allowed)] == [7]
+
+
+PARTS = [{"context": {"of": 1}}, {"context": {"of": 2}}]
+PLACES: dict[str, tuple[Any, bool]] = {
+    "SDK": ({"bookmarks": {"items": {"replication_key": "id", "replication_key_value": 7}}}, True),
+    "SDK, in parts": ({"bookmarks": {"items": {"partitions": [*PARTS, {"replication_key_value": 7}]}}}, True),
+    "SDK, in parts not read": ({"bookmarks": {"items": {"partitions": PARTS}}}, False),
+    "without bookmarks": ({"items": "2026-01-01"}, True),
+    "another stream's": ({"bookmarks": {"others": {"id": 7}}}, False),
+    "lost": ({"bookmarks": {"items": {"id": None}}}, False),
+    "a read cut off": ({"bookmarks": {"items": {"replication_key_signpost": "x", "progress_markers": {}}}}, False),
+    "empty": ({}, False),
+    "no object": ([1], False),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_run_that_brings_nothing_is_caught_up_where_the_state_has_a_place_in_the_stream(name: str) -> None:
+    place, is_one = PLACES[name]
+
+    def run(cursor: Any, *messages: dict[str, Any], good: bool = True) -> list[bool]:
+        batcher = _batcher(cursor=None if cursor is None else json.dumps(cursor))
+        made = [*batcher.take(_lines(list(messages))), *(batcher.end() if good else batcher.flush())]
+        return [cut.caught_up for cut in made]
+
+    assert run(place) == [True] * is_one
+    assert run(place, told(place)) == [True] * is_one
+    assert run(None, told(place)) == [False]  # it began at the beginning
+    assert run({"items": 7}, told(place))[-1] is is_one  # it had one, and may have lost it
+    assert True not in run(place, row(1))
+    assert True not in run(place, good=False)
 
 
 def test_a_full_load_of_which_a_record_was_refused_deletes_nothing() -> None:

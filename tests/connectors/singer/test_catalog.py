@@ -69,6 +69,19 @@ def test_a_read_without_records_is_suspicious_unless_the_company_says_otherwise(
     assert {stream.never_empty for stream in streams({"may_be_empty": True})} == {False}
 
 
+def test_a_stream_read_by_what_is_new_may_have_no_news_if_its_source_is_there() -> None:
+    whole = SingerConfig.of({"executable": "tap-fake", "streams": {"items": {"replication_method": "LOG_BASED"}}})
+    blind = {"streams": [{**each, "schema": {"properties": {"_sdc": {}}}} for each in THREE["streams"]]}
+    all_of_it = SingerConfig(executable="tap-fake")
+    catalogs = {at: Catalog(json.dumps(said).encode()) for at, said in (("seen", THREE), ("blind", blind))}
+    found = {
+        (name, at): catalog.may_have_no_news(catalog.stream(name, config), config)
+        for at, catalog in catalogs.items()
+        for name, config in (("items", whole), ("notes", all_of_it), ("events", all_of_it))
+    }
+    assert {key for key, news in found.items() if news} == {("items", "seen"), ("events", "seen"), ("events", "blind")}
+
+
 def test_a_run_selects_its_stream_and_the_fields_of_it() -> None:
     config = {"streams": {"items": {"replication_method": "INCREMENTAL", "replication_key": "id"}}}
     chosen = selected(config, "items")

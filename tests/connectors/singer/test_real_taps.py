@@ -83,6 +83,7 @@ async def test_a_file_is_read_whole_not_again_and_again_when_it_has_changed(
 
     again = await read(connector, config, store)
     assert (again.failure, sum(len(batch.records) for batch in again.batches)) == (None, 0)
+    assert again.batches[-1].caught_up
 
     with file.open("a") as end:
         end.write("JFK,2014,1,1,0,30,20,50,10,5,NA,0,1012,10,2014-01-01T05:00:00Z\n")
@@ -100,11 +101,13 @@ async def test_a_tap_that_does_not_find_its_file_ends_well_and_only_the_volume_t
     await read(connector, config, store)
     cursor, count = store.cursor, len(store.records)
     file.unlink()
+    await connector.check(context(config))  # the catalogue is ten minutes old
     [stream] = await connector.streams(context(config))
     gone = await read(connector, config, store)
     assert gone.failure is None
     assert sum(len(batch.records) for batch in gone.batches) == 0
     assert stream.never_empty
+    assert not any(batch.caught_up for batch in gone.batches)
     assert (store.cursor, len(store.records)) == (cursor, count)
 
 

@@ -267,6 +267,8 @@ async def test_a_stream_that_gave_records_and_gives_none_is_partial(desk: Desk) 
     outcome, _ = await desk.run()
     assert isinstance(outcome, Partial)
     assert outcome.reason == "no_rows"
+    desk.connector.add(stream, steps(batch(caught_up=True)))
+    assert isinstance((await desk.run())[0], Done)
 
 
 FAILURES = {

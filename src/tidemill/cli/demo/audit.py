@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from tidemill.cli.demo.cast import Cast
+from tidemill.cli.demo.company import Company
+from tidemill.cli.demo.harvest import Harvest
 from tidemill.cli.demo.statements import SQL
 from tidemill.cli.demo.summary import Told
+from tidemill.cli.demo.weather import digest
 from tidemill.postgres import Database
 
 HONEST = "partial"
@@ -67,3 +70,26 @@ async def _counts(db: Database, told: Told) -> list[str]:
         ("newest values that differ from the newest snapshot", 0, row["stale"]),
     )
     return [f"{what}: {said} is not {counted}" for what, said, counted in pairs if said != counted]
+
+
+async def harvest_problems(company: Company, harvest: Harvest) -> list[str]:
+    """The company's records against the file that its tap read; and whether only the first run wrote any."""
+    rows = company.weather.rows
+    stored = await company.stage.app.db.fetch(SQL.company_records, company.id, company.connector)
+    # A fire of the schedule that comes while a run is open is skipped.
+    runs = [run for run in harvest.runs if run.reason != "overlap"]
+    found = [f"a run of the tap is {run.told(len(rows))}" for run in runs if run.status != "completed"]
+    if len(runs) < 2 or runs[0].finished_at is None:
+        return [*found, f"the tap ran {len(runs)} times"]
+    first, *later = runs
+    fields = rows[0].keys()
+    pairs = (
+        ("records and rows of the file", len(stored), len(rows)),
+        ("records told and stored", harvest.records, len(stored)),
+        ("new records of the first run and rows of the file", first.added, len(rows)),
+        ("records written by later runs", sum(run.added + run.changed for run in later), 0),
+        ("records touched since the first run", sum(row["last_seen_at"] > first.finished_at for row in stored), 0),
+        ("content of records and file", digest((row["data"] for row in stored), fields), digest(rows, fields)),
+    )
+    found += [f"{what}: {said} is not {counted}" for what, said, counted in pairs if said != counted]
+    return found if harvest.cursor else [*found, "the tap has left no cursor"]

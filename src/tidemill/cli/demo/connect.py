@@ -22,6 +22,8 @@ from tidemill.connectors.threads.errors import ThreadsDialect
 from tidemill.sync import connect_account
 from tidemill.vault import Secret
 
+NAME, CODE = "Harbor Social", "harbor"
+"""The company that the workspaces belong to."""
 WORKSPACES = ("Amber Media", "Birch & Co", "Cedar House", "Delta Press", "Ember Studio", "Fjord Agency")
 ROLES = ("owner", "editor", "viewer")
 SIDE_BY_SIDE = 8
@@ -67,7 +69,8 @@ async def _make_tenants(stage: Stage) -> list[tuple[UUID, UUID]]:
         for role in ROLES
     ]
     names = [name for name in WORKSPACES for _ in ROLES]
-    rows = await stage.app.db.fetch(SQL.make_tenants, list(WORKSPACES), emails, names, list(ROLES) * len(WORKSPACES))
+    people = (emails, names, list(ROLES) * len(WORKSPACES))
+    rows = await stage.app.db.fetch(SQL.make_tenants, CODE, NAME, list(WORKSPACES), *people)
     return [(row["workspace"], row["owner"]) for row in rows]
 
 

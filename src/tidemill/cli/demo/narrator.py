@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import textwrap
 from collections.abc import Callable, Generator
 
 import click
@@ -11,6 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 Report = Callable[[int, int], None]
+
+_WHAT = 13
+"""Columns before the text of a line that tells what is done."""
+_NARROWEST = 30
+"""Columns that a text is left, however narrow the window is."""
 
 
 class Narrator:
@@ -23,15 +29,28 @@ class Narrator:
 
     def open(self) -> None:
         """The first words."""
-        self.say("Tidemill demo: 60 simulated accounts, three syncs. Nothing leaves this machine.")
+        self.say(
+            "Tidemill demo: 60 simulated accounts, and a Singer tap on real data. Nothing of it leaves this machine."
+        )
 
-    def say(self, text: str = "") -> None:
-        """One line, as it is."""
+    def say(self, text: str = "", *, indent: int = 0) -> None:
+        """One line; where a terminal is too narrow for it, the rest goes below, ``indent`` columns in."""
+        if self.console.is_terminal:
+            room = max(self.console.width, indent + _NARROWEST)
+            before = text[: len(text) - len(text.lstrip("\n"))]
+            folded = textwrap.wrap(
+                text.strip("\n"), room, subsequent_indent=" " * indent, break_on_hyphens=False, break_long_words=False
+            )
+            text = before + "\n".join(folded) + ("\n" if text.lstrip("\n").endswith("\n") else "")
         click.echo(text, err=self._err)
 
     def done(self, what: str, text: str) -> None:
         """One thing that is done."""
-        self.say(f"  {what:<10} {text}")
+        self.say(f"  {what:<10} {text}", indent=_WHAT)
+
+    def fact(self, name: str, text: str) -> None:
+        """One line of a list of figures."""
+        self.say(f"  {name:<24} {text}", indent=37)
 
     def complain(self, problem: str) -> None:
         """Something that does not add up."""

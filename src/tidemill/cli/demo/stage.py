@@ -19,6 +19,8 @@ from tidemill.app import Rooms
 from tidemill.cli.demo.narrator import Narrator
 from tidemill.cli.demo.simulator import Simulator, simulated
 from tidemill.cli.demo.statements import SQL
+from tidemill.cli.demo.tap import NAME as TAP
+from tidemill.cli.demo.tap import Tap
 from tidemill.cli.exits import NotWell
 from tidemill.cli.fleet import Fleet, this_command
 from tidemill.errors import InvalidInput
@@ -27,6 +29,7 @@ from tidemill.postgres.home import Home
 from tidemill.settings import Settings
 from tidemill.vault.keyfile import read_or_make
 from tidemill.web import functions
+from tidemill.web.api import Api
 
 BEFORE_FIRST_TICK = timedelta(minutes=5)
 """How long before the first tick the accounts are connected, on both clocks."""
@@ -41,9 +44,9 @@ class Plan:
     database_url: str | None
 
     @property
-    def worker_log(self) -> Path:
-        """What the worker says."""
-        return self.folder / "worker.log"
+    def tap(self) -> Tap:
+        """What the company runs whose source is real."""
+        return Tap(self.folder.resolve() / "taps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,8 @@ async def _open_rooms(stop: asyncio.Event, rooms: Iterable[Coroutine[Any, Any, N
 
 
 async def _serve(app: Rooms, stop: asyncio.Event, url: asyncio.Future[str]) -> None:
-    await functions.serve(app.settings, app.db, app.sync, stop=stop, port=0, ready=url.set_result)
+    api = Api(app.connectors, app.vault, job_types=app.sync_jobs.types)
+    await functions.serve(app.settings, app.db, app.sync, stop=stop, api=api, port=0, ready=url.set_result)
 
 
 async def _work(fleet: Fleet, log: Path) -> None:
@@ -142,11 +146,13 @@ def _settings(plan: Plan, folder: Path, simulator: Simulator) -> Settings:
         database_url=plan.database_url,
         data_dir=folder,
         cron_secret=secrets.token_urlsafe(32),
+        jwt_secret=secrets.token_urlsafe(32),
         vault_keys=read_or_make(folder / "vault.key"),
         threads_base_url=simulator.url,
         threads_app_id=simulator.app_id,
         threads_app_secret=simulator.app_secret,
         threads_redirect_uri="http://127.0.0.1/connected",
+        singer_taps={TAP: plan.tap.program},
     )
 
 
@@ -163,6 +169,9 @@ def _environ(bare: dict[str, str], app: Rooms) -> dict[str, str]:
         "TIDEMILL_VAULT_KEYS": settings.vault_keys or "",
         "TIDEMILL_THREADS_BASE_URL": settings.threads_base_url,
         "TIDEMILL_THREADS_APP_ID": settings.threads_app_id or "",
+        "TIDEMILL_SINGER_TAPS": ",".join(
+            f"{name}={path}" for name, path in (settings.singer_taps or {}).items() if "," not in str(path)
+        ),
         "TIDEMILL_LOG_FORMAT": "json",
     }
 
@@ -176,7 +185,7 @@ async def _claim_database(url: str) -> None:
     if (await check(url)).applied:
         async with await Database.open(url, max_size=1, name="tidemill demo") as db:
             if await db.fetchval(SQL.is_somebodys):
-                raise InvalidInput("--database-url", "this database holds workspaces; the demo needs one of its own")
+                raise InvalidInput("--database-url", "this database holds tenants; the demo needs one of its own")
     await migrate(url)
 
 

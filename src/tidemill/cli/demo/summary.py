@@ -11,6 +11,8 @@ from uuid import UUID
 from rich.table import Table
 
 from tidemill.cli.demo.cast import Cast
+from tidemill.cli.demo.connect import NAME
+from tidemill.cli.demo.harvest import Harvest
 from tidemill.cli.demo.narrator import Narrator
 from tidemill.cli.demo.stage import Plan
 from tidemill.cli.demo.statements import SQL
@@ -90,9 +92,9 @@ def as_json(told: Told) -> dict[str, Any]:
     }
 
 
-def show(narrator: Narrator, told: Told, cast: Cast, plan: Plan) -> None:
-    """The same for a person."""
-    narrator.say(f"\nWhat became of the {told.ticks[0].total_accounts} accounts, sync by sync:\n")
+def show(narrator: Narrator, told: Told, cast: Cast, harvest: Harvest | None) -> None:
+    """The same for a person, company by company."""
+    narrator.say(f"\n{NAME}: what became of its {told.ticks[0].total_accounts} accounts, sync by sync:\n")
     table = Table(box=None, pad_edge=True, header_style="bold")
     table.add_column("outcome")
     table.add_column("reason")
@@ -102,12 +104,13 @@ def show(narrator: Narrator, told: Told, cast: Cast, plan: Plan) -> None:
         table.add_row(status, reason or "", *map(str, accounts))
     table.add_section()
     table.add_row("the run as a whole", "", *(tick.status for tick in told.ticks))
+    table.add_row("seconds", "", *(f"{tick.seconds:.1f}" for tick in told.ticks))
     narrator.console.print(table)
     narrator.say("\nBroken on purpose, and logged as it was:\n")
     for username, part in cast.parts.items():
-        narrator.say(f"  {username:<22} {part.story}")
+        narrator.say(f"  {username:<22} {part.story}", indent=25)
     figures, calls = told.figures, told.api_calls
-    narrator.say("\nWhat is in the database now:\n")
+    narrator.say("\nWhat is in the database of it now:\n")
     rows = (
         ("posts", figures["posts"], ""),
         ("snapshots, layer 1", figures["snapshots"], f"{figures['account_snapshots']} of accounts"),
@@ -116,16 +119,25 @@ def show(narrator: Narrator, told: Told, cast: Cast, plan: Plan) -> None:
         ("calls of the provider", sum(calls.values()), f"and {told.oauth_calls} to connect the accounts"),
     )
     for name, count, more in rows:
-        narrator.say(f"  {name:<24} {count:>7,}{'   ' + more if more else ''}")
-    narrator.say(f"  {'seconds in all':<24} {told.seconds:>7.1f}")
+        narrator.fact(name, f"{count:>7,}{'   ' + more if more else ''}")
+    if harvest is not None:
+        harvest.show(narrator)
+    narrator.say("")
+    narrator.fact("seconds in all", f"{told.seconds:>7.1f}")
+
+
+def show_where(narrator: Narrator, plan: Plan) -> None:
+    """Commands to go on with."""
     narrator.say("\nWhere to look next:\n")
     command = "tidemill" if plan.database_url else f"tidemill --data-dir {plan.folder}"
     if plan.database_url is None and plan.folder.name == DEMO and str(plan.folder.parent) == ".tidemill":
-        narrator.say("  (without --data-dir too, as long as you have no database of your own here)")
+        narrator.say("  (without --data-dir too, as long as you have no database of your own here)", indent=3)
     for arguments, what in (
-        ("logs", "the runs"),
+        ("logs", "the runs of the accounts"),
         ("logs --failed", "what did not complete, and why"),
         ("accounts", "tokens, last sync, followers"),
+        ("sync-jobs list", "what companies have set up"),
+        ("sync-jobs runs weather", "the tap's runs"),
         ("doctor", "is all well?"),
     ):
-        narrator.say(f"  {command} {arguments:<14} {what}")
+        narrator.say(f"  {command} {arguments:<22} {what}", indent=6)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from tidemill.connectors.errors import ErrorKind, ProviderError
 from tidemill.connectors.protocol import Miss, Stream
 from tidemill.connectors.redact import Redactor
+from tidemill.connectors.singer.bookmark import has_bookmark
 from tidemill.connectors.singer.bounds import Bounds
 from tidemill.connectors.singer.messages import Message, NotStorable, decode
 from tidemill.connectors.singer.rows import RowCheck
@@ -25,6 +26,7 @@ class Cut(NamedTuple):
     cursor: str | None = None
     version: int | None = None
     activate: int | None = None
+    caught_up: bool = False
 
 
 class _Rows:
@@ -48,7 +50,8 @@ class Batcher:
     """One run of one stream.
 
     ``names`` are the stream's own in messages, ``others`` those of other streams. A tap that calls the stream by a
-    name its catalogue does not have is understood by its first SCHEMA.
+    name its catalogue does not have is understood by its first SCHEMA. Where there ``may_be_no_news``, a run that had a
+    bookmark of the stream, has one at its end and brings nothing, has told that there is nothing new.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Batcher:
         others: frozenset[str],
         *,
         cursor: str | None,
+        may_be_no_news: bool = False,
         bounds: Bounds,
         redactor: Redactor,
         log: Any,
@@ -73,6 +77,7 @@ class Batcher:
         self._loose = _Rows()  # what came after it
         self._cursor: str | None = None
         self._told = cursor
+        self._caught_up = may_be_no_news and has_bookmark(cursor, names)
         self._version: int | None = None
         self._activate: int | None = None
         self._came = 0
@@ -127,6 +132,8 @@ class Batcher:
         yield from self.flush()
         if self._activate is not None:
             yield from self._activated(self._activate)
+        if self._caught_up and not self._came and has_bookmark(self._told, self._names):
+            yield Cut([], [], caught_up=True)
 
     def _activated(self, version: int) -> Iterator[Cut]:
         """The end of a full load, after which what it did not bring is deleted: if it has brought all there is."""

@@ -55,6 +55,16 @@ class Catalog:
         others = [_names(entry) for name, entry in self._entries.items() if name != stream]
         return own, frozenset[str]().union(*others) - own
 
+    def may_have_no_news(self, stream: Stream, config: SingerConfig) -> bool:
+        """Whether the tap reads only what is new of the stream, and has found its source.
+
+        Taps that do not find it may tell of the stream all the same, but then without the fields that they learn there.
+        """
+        entry = self._entries[stream.name]
+        choice = (config.choices or {}).get(stream.name, StreamChoice())
+        method = choice.replication_method or _method(entry, _root(entry))
+        return method != "FULL_TABLE" and set(stream.key) <= set(_properties(entry))
+
     def selecting(self, stream: Stream, config: SingerConfig) -> bytes:
         """The catalogue for a run that reads this stream and no other."""
         whole = copy.deepcopy(self._whole)

@@ -82,7 +82,7 @@ class SingerConnector:
     @property
     def spec(self) -> Spec:
         """Who it is. Which secrets there are, the tap knows."""
-        return Spec(name="singer", title="Singer tap", config=SingerConfig, secrets=("*",))
+        return Spec(name="singer", title="Singer tap", config=SingerConfig, secrets=("*",), process=True)
 
     async def streams(self, ctx: Context) -> Sequence[Stream]:
         """What the tap discovers, as far as it was chosen."""
@@ -107,7 +107,13 @@ class SingerConnector:
         catalog = await self._catalog(job)
         chosen = catalog.stream(stream, job.config)
         batcher = Batcher(
-            chosen, *catalog.names(stream), cursor=cursor, bounds=self._bounds, redactor=job.redactor, log=job.log
+            chosen,
+            *catalog.names(stream),
+            cursor=cursor,
+            may_be_no_news=catalog.may_have_no_news(chosen, job.config),
+            bounds=self._bounds,
+            redactor=job.redactor,
+            log=job.log,
         )
         with self._folders.made() as folder:
             selection = write_private(folder / "catalog.json", catalog.selecting(chosen, job.config))
@@ -126,6 +132,7 @@ class SingerConnector:
                         cursor_after=cut.cursor,
                         version=cut.version,
                         activate=cut.activate,
+                        caught_up=cut.caught_up,
                     )
         if listening.failure is not None:
             raise listening.failure

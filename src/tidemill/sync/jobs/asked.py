@@ -6,20 +6,25 @@ import asyncio
 from collections.abc import Mapping
 from uuid import UUID
 
+from tidemill.connectors import Connector
 from tidemill.engine import Engine
 from tidemill.postgres import Connection, Database
 from tidemill.sync.jobs.firing import CHUNK, MOST_LISTED, engine_job, hand_over
 from tidemill.sync.jobs.job_type import JobType
+from tidemill.sync.jobs.lane import kind_of
 from tidemill.sync.jobs.statements import SQL
 
 
 class Asked:
     """Takes up runs that no engine's job stands for yet."""
 
-    def __init__(self, db: Database, engine: Engine, types: Mapping[str, JobType]) -> None:
+    def __init__(
+        self, db: Database, engine: Engine, types: Mapping[str, JobType], connectors: Mapping[str, Connector]
+    ) -> None:
         self._db = db
         self._engine = engine
         self._types = types
+        self._connectors = connectors
 
     async def take_up(self, until: float) -> int:
         """Take up what was asked for, until the loop's clock says ``until``; how many runs went on."""
@@ -42,6 +47,7 @@ class Asked:
             jobs = {
                 row["id"]: engine_job(
                     row["id"],
+                    kind=kind_of(row["provider"], self._connectors),
                     job=row["job_id"],
                     company=row["company_id"],
                     connector=row["connector_id"],

@@ -11,16 +11,17 @@ from uuid import UUID, uuid4
 
 import structlog
 
+from tidemill.connectors import Connector
 from tidemill.engine import Engine, NewJob, tracing
 from tidemill.engine.cancel import cancel_jobs
 from tidemill.errors import DatabaseUnavailable
 from tidemill.postgres import Connection, Database, Record
 from tidemill.sync.jobs.job_type import JobType
+from tidemill.sync.jobs.lane import kind_of
 from tidemill.sync.jobs.schedule import read_schedule
 from tidemill.sync.jobs.statements import SQL
 from tidemill.sync.jobs.written import told
 
-KIND = "sync_job"
 CHUNK = 500
 """Due jobs that one transaction fires."""
 MOST_LISTED = 20_000
@@ -41,11 +42,19 @@ class _Move:
 
 
 def engine_job(
-    run: UUID, *, job: UUID, company: UUID, connector: UUID, priority: int, at: datetime | None = None, free: bool
+    run: UUID,
+    *,
+    kind: str,
+    job: UUID,
+    company: UUID,
+    connector: UUID,
+    priority: int,
+    at: datetime | None = None,
+    free: bool,
 ) -> NewJob:
     """The engine's job of a run; those of one sync job share a key, unless they are ``free`` to stand in line."""
     return NewJob(
-        kind=KIND,
+        kind=kind,
         args={"run": str(run), "connector": str(connector)},
         key=None if free else f"job:{job}",
         tenant=company,
@@ -57,10 +66,13 @@ def engine_job(
 class Firing:
     """Fires due jobs, whoever ticks and however often: one run per job and fire."""
 
-    def __init__(self, db: Database, engine: Engine, types: Mapping[str, JobType]) -> None:
+    def __init__(
+        self, db: Database, engine: Engine, types: Mapping[str, JobType], connectors: Mapping[str, Connector]
+    ) -> None:
         self._db = db
         self._engine = engine
         self._types = types
+        self._connectors = connectors
 
     async def fire(self, until: float) -> int:
         """Fire what is due, company by company, until the loop's clock says ``until``; how many rows moved on."""
@@ -125,10 +137,23 @@ class Firing:
         await hand_over(
             conn,
             self._engine,
-            {run: _job(run, *fires[run]) for run in fires if run in pending},
+            {run: self._job(run, *fires[run]) for run in fires if run in pending},
             settle=ids,
         )
         return len(won)
+
+    def _job(self, run: UUID, move: _Move, _: datetime, start: datetime | None) -> NewJob:
+        row = move.row
+        return engine_job(
+            run,
+            kind=kind_of(row["provider"], self._connectors),
+            job=row["id"],
+            company=row["company_id"],
+            connector=row["connector_id"],
+            priority=row["priority"],
+            at=start,
+            free=move.overlap == "allow",
+        )
 
     async def _mark(self, broken: list[tuple[Record, str]]) -> int:
         if not broken:
@@ -148,7 +173,7 @@ async def hand_over(conn: Connection, engine: Engine, jobs: Mapping[UUID, NewJob
 
     One whose key is still held, by a run that has ended but for the engine's own ending of it, stays for later.
     """
-    traced = tracing.each_in_its_own(list(jobs.values()), [engine.registry[KIND]] * len(jobs))
+    traced = tracing.each_in_its_own(list(jobs.values()), [engine.registry[job.kind] for job in jobs.values()])
     ids = await engine.enqueue_many(traced, conn=conn)
     await conn.execute(SQL.attach, list(jobs), ids, list(settle))
     return sum(job_id is not None for job_id in ids)
@@ -169,16 +194,3 @@ def _move(row: Record) -> _Move:
     fires, following_at = _due(row["schedule"], row["zone"], row["next_run_at"], row["now"])
     starts = [plan.start(str(row["id"]), at) if plan.jitter else None for at in fires]
     return _Move(row, following_at, plan.overlap, [(uuid4(), at, s) for at, s in zip(fires, starts, strict=True)])
-
-
-def _job(run: UUID, move: _Move, _: datetime, start: datetime | None) -> NewJob:
-    row = move.row
-    return engine_job(
-        run,
-        job=row["id"],
-        company=row["company_id"],
-        connector=row["connector_id"],
-        priority=row["priority"],
-        at=start,
-        free=move.overlap == "allow",
-    )

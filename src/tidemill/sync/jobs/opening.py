@@ -18,6 +18,7 @@ from tidemill.postgres import Connection, Record
 from tidemill.sync.jobs.credentials import newest
 from tidemill.sync.jobs.endings import RunEnd
 from tidemill.sync.jobs.job_type import JobType
+from tidemill.sync.jobs.lane import kind_of
 from tidemill.sync.jobs.run import Run
 from tidemill.sync.jobs.statements import SQL
 from tidemill.sync.jobs.written import below, read_payload
@@ -56,10 +57,13 @@ class Opening:
             return Skip("ended")
         if row["job_type"] not in self.types:
             return Snooze(UNKNOWN_TYPE_S, f"no job type {row['job_type']!r} here")  # newer processes know it
+        provider = looked["provider"]
         if not looked["is_company_active"]:
             return RunEnd(run=run_id, status=None, reason="company_suspended")
         if not looked["is_connector_active"]:
             return RunEnd(run=run_id, status=None, reason="connector_inactive")
+        if provider in self.connectors and kind_of(provider, self.connectors) != ctx.job.kind:
+            return RunEnd(run=run_id, status=None, reason="connector_changed")  # to one of which few run at a time
         if row["is_busy"]:
             wait = min(max(row["age_s"] / 10, FIRST_WAIT_S), LAST_WAIT_S)
             return Snooze(wait, "another run of the connector")

@@ -9,15 +9,14 @@ from tidemill.connectors import Connector, HttpClient
 from tidemill.engine import Backoff, Engine, Kind
 from tidemill.engine.limits import Limit
 from tidemill.settings import Settings
-from tidemill.sync.jobs.firing import KIND
 from tidemill.sync.jobs.handler import SyncJobRuns
 from tidemill.sync.jobs.job_type import JobType
+from tidemill.sync.jobs.lane import KIND, QUEUE, TAP_KIND, TAP_QUEUE
 from tidemill.sync.jobs.opening import Opening
 from tidemill.sync.jobs.rules import Rules
 from tidemill.sync.jobs.source import SyncJobSource
 from tidemill.vault import Vault
 
-QUEUE = "sync_jobs"
 MOST_ATTEMPTS = 4
 HARD_STOP_S = 60.0
 """What a run gets beyond its time budget to write what it has, before its attempt is cancelled."""
@@ -37,7 +36,7 @@ class SyncJobs:
         settings: Settings,
     ) -> None:
         self.types = types
-        self.source = SyncJobSource(engine.db, engine, types)
+        self.source = SyncJobSource(engine.db, engine, types, connectors)
         self._budget_s = settings.sync_job_budget_s
         self._runs = SyncJobRuns(
             opening=Opening(types=types, connectors=connectors, http=http, vault=vault, budget_s=self._budget_s),
@@ -51,9 +50,9 @@ class SyncJobs:
         """The job kinds of this room, for the registry."""
         return [
             Kind(
-                KIND,
+                kind,
                 self._runs,
-                queue=QUEUE,
+                queue=queue,
                 max_attempts=MOST_ATTEMPTS,
                 backoff=Backoff(base=5, cap=300),
                 timeout=self._budget_s + HARD_STOP_S,
@@ -61,4 +60,5 @@ class SyncJobs:
                 # Runs of one connector wait in line with the engine; Opening sees to what stands between attempts.
                 limits=(Limit("concurrency", 1, "args.connector"),),
             )
+            for kind, queue in ((KIND, QUEUE), (TAP_KIND, TAP_QUEUE))
         ]

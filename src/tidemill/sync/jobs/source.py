@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from tidemill.connectors import Connector
 from tidemill.engine import Engine
 from tidemill.postgres import Database
 from tidemill.sync.jobs.asked import Asked
@@ -25,13 +26,15 @@ BUSY_S = 0.25
 class SyncJobSource:
     """See the module. What is due is shared out among companies: the first of each, then the second of each, …"""
 
-    def __init__(self, db: Database, engine: Engine, types: Mapping[str, JobType]) -> None:
+    def __init__(
+        self, db: Database, engine: Engine, types: Mapping[str, JobType], connectors: Mapping[str, Connector]
+    ) -> None:
         self._db = db
         self._types = types
         self._knowing = Knowing(db, types)
         self._planning = Planning(db, types)
-        self._firing = Firing(db, engine, types)
-        self._asked = Asked(db, engine, types)
+        self._firing = Firing(db, engine, types, connectors)
+        self._asked = Asked(db, engine, types, connectors)
 
     @property
     def name(self) -> str:

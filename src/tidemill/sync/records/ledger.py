@@ -54,6 +54,7 @@ class Ledger:
     never_empty: bool = False
     _staged: int = 0
     _activates: int | None = None
+    _caught_up: bool = False
 
     @property
     def tally(self) -> Tally:
@@ -82,6 +83,7 @@ class Ledger:
         told = set(batch.deletes)
         tally.missing += sum(miss.entity not in told for miss in batch.misses)
         tally.batches += 1
+        self._caught_up = self._caught_up or batch.caught_up
         if batch.activate is not None and self.live:
             self._activates = batch.activate
         moves = batch.cursor_after is not None
@@ -101,7 +103,7 @@ class Ledger:
         async with self.run.transaction() as conn:
             await self._settle(conn, tally)
             tally.ended = True
-            if self.never_empty and not tally.records:
+            if self.never_empty and not tally.records and not self._caught_up:
                 # Providers and taps answer a wrong question with nothing at all, and no error.
                 tally.end(Verdict("partial", "no_rows"), f"{self.stream.name}: gave records before, and none this time")
             elif tally.missing:

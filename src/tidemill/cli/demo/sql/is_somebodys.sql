@@ -1,3 +1,3 @@
 -- Called by: the demo, before it touches a database that it was given. Index: setting_pkey. Parameters: none.
--- Workspaces that no earlier demo made.
-select exists (select from public.workspaces) and not exists (select from tidemill.setting where name = 'TIDEMILL_DEMO')
+-- Tenants that no earlier demo made.
+select (exists (select from public.workspaces) or exists (select from public.companies)) and not exists (select from tidemill.setting where name = 'TIDEMILL_DEMO')
