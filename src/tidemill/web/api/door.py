@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import msgspec
 from aiohttp import web
@@ -30,12 +31,19 @@ from tidemill.web.edge import note
 from tidemill.web.jwt import User, Verifier
 from tidemill.web.rate_limit import RateLimit, count_call
 
-__all__ = ["READS", "WRITES", "Door"]
+__all__ = ["READING", "READS", "WRITES", "Door"]
 
 READS = RateLimit(600)
 """GETs of one user in a minute."""
 WRITES = RateLimit(120)
 """Everything else of one user in a minute."""
+READING = MappingProxyType(
+    {"enable_sort": "off", "enable_bitmapscan": "off", "plan_cache_mode": "force_custom_plan"},
+)
+"""Settings of GETs. Policies name the company by a function's result, so the planner takes every company for an average
+one, and would gather and sort all rows of a large one for the sake of a page: without sorts and bitmaps it reads the
+index that has the order. A plan for all parameters would know even less: not which filters are given. Not for writes,
+whose triggers and functions sort what is little and has no index in that order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +76,8 @@ class Door:
             )
             key = idempotency_key(request) if route.keeps else None
             try:
-                async with tenant_session(self.db, user.claims) as conn:
+                settings = READING if route.method == "GET" else {}
+                async with tenant_session(self.db, user.claims, settings=settings) as conn:
                     if key is None:
                         answer = await _carried_out(conn, route, call)
                     else:
