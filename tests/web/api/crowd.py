@@ -142,6 +142,7 @@ async def questions(conn: Connection, company: UUID) -> Mapping[str, Sequence[As
     return {
         **lists,
         "company_zone": [Asked(())],
+        "company_active": [Asked(())],
         "connector_get": [of_connector],
         "connector_lock": [of_connector],
         "connector_update": [Asked((connector, None, None, True, "new", "inactive", {}), own=connectors)],
@@ -172,12 +173,7 @@ def _lists(job: UUID, connector: UUID, open_runs: int, of_connector: list[int]) 
     return {
         "connector_list": [page(of, after) for of in (None, "shop", "none") for after in ids],
         "job_list": [
-            page(
-                of,
-                status,
-                after,
-                own=2 * open_runs if status in ("queued", "running") else jobs if of and status else 0,
-            )
+            page(of, status, after, own=2 * open_runs if status in open_states else jobs if of and status else 0)
             for of in (None, connector)
             for status in (None, "idle", "error", "paused", "running", "queued")
             for after in ids

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tidemill.sync.jobs.by_provider import ByProvider
+from tidemill.sync.jobs.checks import Checks
 from tidemill.sync.jobs.job_type import JobType
 from tidemill.sync.jobs.run import Run, RunGone
 from tidemill.sync.jobs.service import QUEUE, SyncJobs
 from tidemill.sync.jobs.types import load_types
 
-__all__ = ["QUEUE", "ByProvider", "JobType", "Run", "RunGone", "SyncJobs", "load_types"]
+__all__ = ["QUEUE", "ByProvider", "Checks", "JobType", "Run", "RunGone", "SyncJobs", "load_types"]
