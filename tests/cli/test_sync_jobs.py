@@ -54,6 +54,15 @@ def shop(tm: Any, acme: str) -> str:
     )["id"]
 
 
+def test_a_connector_is_checked_and_the_exit_code_tells(tm: Any, run: Run, database_url: str, shop: str) -> None:
+    refused = tm("connectors", "check", "shop", code=Exit.NOT_WELL)
+    assert (refused["id"], refused["ok"], refused["reason"]) == (shop, False, "token_invalid")
+    code, out, _ = run("--database-url", database_url, "connectors", "check", "shop")
+    assert (code, "no secret named token" in out) == (Exit.NOT_WELL, True)
+    tm("connectors", "check", "nobody", code=Exit.NOT_FOUND)
+    assert "--within" in tm("connectors", "check", "shop", "--within", "0", code=Exit.USAGE)
+
+
 @pytest.fixture
 def daily(tm: Any, acme: str, shop: str) -> str:
     return tm("sync-jobs", "add", "--company", acme, "--connector", "shop", "--type", "sync", "--name", "daily")["id"]

@@ -11,6 +11,8 @@ import asyncpg
 import click
 import msgspec
 
+from tidemill import logging
+from tidemill.app import Rooms
 from tidemill.cli.console import json_option, plain, print_json, print_rows, say
 from tidemill.cli.exits import Exit, NotWell
 from tidemill.cli.options import Options, open_database, pass_options
@@ -30,7 +32,9 @@ from tidemill.connectors.registry import Connectors
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Connection
 from tidemill.settings import Settings
+from tidemill.sync.jobs import Checks
 from tidemill.sync.jobs import credentials as sealed
+from tidemill.sync.jobs.checks import CHECK_S
 from tidemill.vault import Keyring, Vault
 
 _CONFIG = "JSON object, or @file: its settings without secrets."
@@ -247,6 +251,45 @@ async def _rotate(settings: Settings, connector: str, company: str | None, as_js
     else:
         say(f"Sealed anew with key {vault.sealing_key}." if done else "There is nothing to be sealed anew.")
     return Exit.OK
+
+
+@connectors.command(epilog="Example: tidemill connectors check shop --company acme")
+@click.argument("connector")
+@company_option
+@click.option(
+    "--within",
+    "seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(1, 600),
+    default=CHECK_S,
+    show_default=True,
+    help="What it may take.",
+)
+@json_option
+@pass_options
+def check(options: Options, connector: str, company: str | None, seconds: float, as_json: bool) -> int:
+    """Ask a connector's provider whether it works; nothing is kept. Exit code 1 says that it does not."""
+    settings = options.existing()
+    logging.configure(settings.log_format, level="warning")
+    return run_async(_check(settings, connector, company, seconds, as_json))
+
+
+async def _check(settings: Settings, connector: str, company: str | None, seconds: float, as_json: bool) -> int:
+    async with Rooms.open(settings, name="tidemill connectors") as rooms:
+        row = await find_connector(rooms.db, connector, company)
+        checks = Checks(rooms.connectors, rooms.http, rooms.vault, rooms.db)
+        async with rooms.db.connection() as conn:
+            subject = await checks.subject(conn, row["company_id"], row["id"], row["provider"], row["config"])
+        found = await checks.check(subject, seconds=seconds)
+    if as_json:
+        told = {name: getattr(found, name) for name in ("ok", "reason", "message", "field", "seconds")}
+        print_json({"id": row["id"], **told})
+    elif found.ok:
+        say(f"Connector {connector} works; it answered within {found.seconds:.1f} s.")
+    else:
+        at = f" ({found.field})" if found.field else ""
+        say(f"Connector {connector} does not work: {found.reason}{at}: {found.message}")
+    return Exit.OK if found.ok else Exit.NOT_WELL
 
 
 @connectors.command(epilog="Example: tidemill connectors rm shop --company acme --with-jobs")

@@ -12,6 +12,7 @@ from tidemill.app import Rooms
 from tidemill.cli.options import Options, pass_options
 from tidemill.cli.running import run_async, stopping
 from tidemill.settings import Settings
+from tidemill.sync.jobs import Checks
 from tidemill.web import functions
 from tidemill.web.api import Api
 from tidemill.web.functions.cron_auth import CronSecret
@@ -56,5 +57,6 @@ async def listen(app: Rooms, stop: asyncio.Event, *, host: str, port: int) -> No
     def ready(url: str) -> None:
         _log.info("functions_served", url=url)
 
-    api = Api(app.connectors, app.vault, job_types=app.sync_jobs.types)
+    checks = Checks(app.connectors, app.http, app.vault, app.db)
+    api = Api(app.connectors, app.vault, checks=checks, job_types=app.sync_jobs.types)
     await functions.serve(app.settings, app.db, app.sync, stop=stop, api=api, host=host, port=port, ready=ready)

@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "getConnector": OURS,
     "changeConnector": ADMINS,
     "deleteConnector": ADMINS,
+    "checkConnector": ADMINS,
     "getCredentialState": ADMINS,
     "setCredentials": ADMINS,
     "listSyncJobs": EVERYBODY,

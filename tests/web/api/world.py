@@ -8,17 +8,18 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from uuid import UUID, uuid4
 
 import aiohttp
 import msgspec
 
 from tests.web.support import bearer, finished_door, settings_of, token_of
-from tidemill.connectors import Spec
+from tidemill.connectors import Context, ErrorKind, HttpClient, ProviderError, Spec
 from tidemill.connectors.registry import Connectors
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Database
+from tidemill.sync.jobs import Checks
 from tidemill.vault import Keyring, Vault
 from tidemill.web.api import Api
 from tidemill.web.functions import build_functions
@@ -28,6 +29,7 @@ from tidemill.web.serving import serving
 VAULT = Vault(Keyring([("test", bytes(range(32)))]))
 UNBOUNDED = RateLimit(1_000_000)
 SECRET = "s3cret-of-a-tenant"
+REVOKED = "a-token-of-yesterday"
 ADMIN, MEMBER, OTHER = "admin", "member", "other company's admin"
 T0 = datetime(2026, 1, 2, 3, 15, tzinfo=UTC)
 
@@ -41,6 +43,11 @@ class Shop:
     """A provider of the tests' own."""
 
     spec = Spec(name="shop", title="A shop", config=ShopConfig, secrets=("token", "refresh"))
+
+    async def check(self, ctx: Context) -> None:
+        """Does not let everybody in."""
+        if ctx.token.reveal() == REVOKED:
+            raise ProviderError(ErrorKind.TOKEN_INVALID, "the shop knows no such token", status=401)
 
 
 class Counting:
@@ -191,16 +198,19 @@ class Reply:
         return [error["field"] for error in self.body["errors"]]
 
 
+SHOPS = Connectors({"shop": Shop()})  # type: ignore[dict-item]
+
+
 def api_of(**changed: Any) -> Api:
-    providers = Connectors({"shop": Shop()})  # type: ignore[dict-item]
     options: dict[str, Any] = {"job_types": {"counting": Counting()}, "reads": UNBOUNDED, "writes": UNBOUNDED}
-    return Api(providers, changed.pop("vault", VAULT), **{**options, **changed})
+    return Api(changed.pop("providers", SHOPS), changed.pop("vault", VAULT), **{**options, **changed})
 
 
 @asynccontextmanager
 async def served(db: Database, api: Api | None = None, **settings: Any) -> AsyncIterator[Client]:
     """The API on a free port, and a client of nobody."""
-    app = build_functions(settings_of(**settings), db, finished_door(), api or api_of())
+    checks = Checks(SHOPS, cast("HttpClient", None), VAULT, db)  # a shop is asked without HTTP
+    app = build_functions(settings_of(**settings), db, finished_door(), api or api_of(checks=checks))
     async with serving(app, host="127.0.0.1", port=0) as url, aiohttp.ClientSession(url) as session:
         async with session.get("/api/v1/openapi.json") as response:
             document = await response.json()

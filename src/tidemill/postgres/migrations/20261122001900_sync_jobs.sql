@@ -175,8 +175,8 @@ comment on column public.sync_jobs.run_state is 'idle, queued or running: whatev
 comment on column public.sync_jobs.planned_version is 'The version that was planned last; one that differs is planned at the next tick.';
 comment on column public.sync_jobs.plan_error is 'Why it cannot be planned, in words for whoever wrote it; NULL once it is mended. No worker knows its type: it is planned once one does.';
 create index if not exists idx_sync_jobs_company_id on public.sync_jobs (company_id);
--- Not led by the company: the seed's foreign key looks for jobs by the connector alone.
-create index if not exists idx_sync_jobs_connector on public.sync_jobs (connector_id);
+-- Not led by the company: the seed's foreign key looks for jobs by the connector alone. The rest is the order they are listed in.
+create index if not exists idx_sync_jobs_connector on public.sync_jobs (connector_id, company_id, id);
 create index if not exists idx_sync_jobs_company_next on public.sync_jobs (company_id, next_run_at);
 create unique index if not exists idx_sync_jobs_name on public.sync_jobs (company_id, name) where name is not null;
 -- What the tick reads, and nothing of what sleeps.
@@ -473,7 +473,7 @@ comment on column public.sync_notifications.kind is 'What it tells: job_disabled
 comment on column public.sync_notifications.message is 'In words.';
 comment on column public.sync_notifications.created_at is 'When it was told.';
 comment on column public.sync_notifications.read_at is 'When an admin of the company ticked it off.';
-create index if not exists idx_sync_notifications_company_id on public.sync_notifications (company_id, created_at desc);
+create index if not exists idx_sync_notifications_company_id on public.sync_notifications (company_id, created_at desc, id desc);
 create index if not exists idx_sync_notifications_job on public.sync_notifications (company_id, job_id) where job_id is not null;
 
 

@@ -14,7 +14,7 @@ from tidemill.connectors import Connector, HttpClient, Scopes
 from tidemill.connectors import Context as ReadContext
 from tidemill.engine import Context, Outcome, Skip, Snooze
 from tidemill.errors import InvalidInput
-from tidemill.postgres import Connection, Record
+from tidemill.postgres import Connection, Database, Record
 from tidemill.sync.jobs.credentials import newest
 from tidemill.sync.jobs.endings import RunEnd
 from tidemill.sync.jobs.job_type import JobType
@@ -87,16 +87,15 @@ class Opening:
         config = cast("dict[str, Any]", msgspec.json.decode(looked["config"]))
         attempt = await conn.fetchval(SQL.run_start, run_id)
         await conn.execute(SQL.settle, [row["job_id"]])
-        connector = str(row["connector_id"])
-        read = ReadContext(
+        read = read_context(
             http=self.http,
-            token=secrets.get("token", Secret("")),
-            scopes=Scopes.of(provider, connector, connector),
-            clock=lambda: ctx.db.fetchval("select tidemill.now()"),
-            deadline=time.monotonic() + self.budget_s,
-            log=ctx.log.bind(run=str(run_id), provider=provider),
+            db=ctx.db,
+            provider=provider,
+            connector=row["connector_id"],
             config=config,
             secrets=secrets,
+            seconds=self.budget_s,
+            log=ctx.log.bind(run=str(run_id), provider=provider),
         )
         run = Run(
             ctx=ctx,
@@ -114,3 +113,28 @@ class Opening:
             read=read,
         )
         return Began(job_type, run)
+
+
+def read_context(
+    *,
+    http: HttpClient,
+    db: Database,
+    provider: str,
+    connector: UUID,
+    config: Mapping[str, Any],
+    secrets: Mapping[str, Secret],
+    seconds: float,
+    log: Any,
+) -> ReadContext:
+    """What a company's connector is given for one piece of work of so many seconds; it is its own app and account."""
+    scope = str(connector)
+    return ReadContext(
+        http=http,
+        token=secrets.get("token", Secret("")),
+        scopes=Scopes.of(provider, scope, scope),
+        clock=lambda: db.fetchval("select tidemill.now()"),
+        deadline=time.monotonic() + seconds,
+        log=log,
+        config=config,
+        secrets=secrets,
+    )

@@ -9,7 +9,9 @@ from aiohttp import web
 
 from tidemill.postgres import Database
 from tidemill.sync.jobs import JobType
+from tidemill.sync.jobs.checks import Checks
 from tidemill.vault import Vault
+from tidemill.web.api.checks import CheckRoutes
 from tidemill.web.api.connectors import ConnectorRoutes
 from tidemill.web.api.door import READS, WRITES, Door
 from tidemill.web.api.notifications import NotificationRoutes
@@ -31,6 +33,7 @@ class Api:
     Args:
         providers: connectors that this process knows; a connector of another provider is refused.
         vault: seals credentials; without it none are taken.
+        checks: carries out checks of connectors; without it there are none.
         job_types: types of sync jobs whose payloads can be judged here; others are left to workers that know them.
         reads, writes: how often one user may call.
     """
@@ -40,6 +43,7 @@ class Api:
         providers: Providers,
         vault: Vault | None,
         *,
+        checks: Checks | None = None,
         job_types: Mapping[str, JobType] | None = None,
         reads: RateLimit = READS,
         writes: RateLimit = WRITES,
@@ -47,6 +51,7 @@ class Api:
         self._reads, self._writes = reads, writes
         self.routes: tuple[Route, ...] = (
             *ConnectorRoutes(providers, vault).routes(),
+            *CheckRoutes(checks).routes(),
             *SyncJobRoutes(job_types or {}).routes(),
             *RunRoutes().routes(),
             *RecordRoutes().routes(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 from uuid import UUID
@@ -79,11 +79,16 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a handler gives: the body, the headers that belong to it, and where a list goes on."""
+    """What a handler gives: the body, the headers that belong to it, and where a list goes on.
+
+    Attributes:
+        outside: gives the body once the transaction has ended: what calls the outside holds no connection meanwhile.
+    """
 
     body: object
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     after: str | None = None
+    outside: Callable[[], Awaitable[object]] | None = None
 
 
 def etag(version: int) -> dict[str, str]:

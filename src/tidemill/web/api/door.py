@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import msgspec
 from aiohttp import web
@@ -13,6 +15,7 @@ from tidemill.postgres import Connection, Database, tenant_session
 from tidemill.web.api import answers_kept
 from tidemill.web.api.answers_kept import Kept
 from tidemill.web.api.call import (
+    Answer,
     Call,
     accepts_json,
     idempotency_key,
@@ -26,16 +29,23 @@ from tidemill.web.api.codes import problem
 from tidemill.web.api.refusals import refusal
 from tidemill.web.api.route import Route
 from tidemill.web.bearer import bearer_of
-from tidemill.web.edge import note
+from tidemill.web.edge import extend_deadline, note
 from tidemill.web.jwt import User, Verifier
 from tidemill.web.rate_limit import RateLimit, count_call
 
-__all__ = ["READS", "WRITES", "Door"]
+__all__ = ["READING", "READS", "WRITES", "Door"]
 
 READS = RateLimit(600)
 """GETs of one user in a minute."""
 WRITES = RateLimit(120)
 """Everything else of one user in a minute."""
+READING = MappingProxyType(
+    {"enable_sort": "off", "enable_bitmapscan": "off", "plan_cache_mode": "force_custom_plan"},
+)
+"""Settings of GETs. Policies name the company by a function's result, so the planner takes every company for an average
+one, and would gather and sort all rows of a large one for the sake of a page: without sorts and bitmaps it reads the
+index that has the order. A plan for all parameters would know even less: not which filters are given. Not for writes,
+whose triggers and functions sort what is little and has no index in that order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +77,18 @@ class Door:
                 if_match=read_if_match(request, needed=route.if_match == "must") if route.if_match else None,
             )
             key = idempotency_key(request) if route.keeps else None
+            if route.waits:
+                extend_deadline(request, route.waits)
             try:
-                async with tenant_session(self.db, user.claims) as conn:
+                settings: Mapping[str, str] = READING if route.method == "GET" else {}
+                async with tenant_session(self.db, user.claims, settings=settings) as conn:
                     if key is None:
-                        answer = await _carried_out(conn, route, call)
+                        answer = await route.handler(conn, call)
                     else:
                         asked = answers_kept.digest(request.method, request.rel_url.raw_path_qs, raw)
                         answer = await _once(conn, route, call, key, asked)
+                if isinstance(answer, Answer):
+                    answer = await _carried_out(route, call, answer)
             except InvalidInput as error:
                 raise told(error) from error
             except Exception as error:
@@ -97,20 +112,20 @@ class Door:
         await count_call(self.db, f"api:{kind}:{user.id}", limit)
 
 
-async def _carried_out(conn: Connection, route: Route, call: Call) -> Kept:
-    answer = await route.handler(conn, call)
+async def _carried_out(route: Route, call: Call, answer: Answer) -> Kept:
+    body = answer.body if answer.outside is None else await answer.outside()
     headers = dict(answer.headers)
     if answer.after is not None:
         following = call.url.update_query(after=answer.after)
         headers["Link"] = f'<{following.raw_path_qs}>; rel="next"'
-    return Kept(route.status, headers, b"" if route.gives is None else msgspec.json.encode(answer.body))
+    return Kept(route.status, headers, b"" if route.gives is None else msgspec.json.encode(body))
 
 
 async def _once(conn: Connection, route: Route, call: Call, key: str, asked: bytes) -> Kept:
     """Carry it out and keep the answer, or give the one that was kept. What is refused leaves nothing behind."""
     kept = await answers_kept.begin(conn, call.user.id, key, asked)
     if kept is None:
-        kept = await _carried_out(conn, route, call)
+        kept = await _carried_out(route, call, await route.handler(conn, call))
         await answers_kept.keep(conn, call.user.id, key, kept)
     return kept
 

@@ -9,7 +9,10 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from tidemill.sync.jobs.checks import Reason
+
 __all__ = [
+    "Check",
     "Connector",
     "ConnectorChange",
     "ConnectorNew",
@@ -105,6 +108,16 @@ class CredentialState(Struct):
     checksum: Annotated[str, Meta(description="SHA-256 of the ciphertext.")]
     rotated_at: datetime
     rotated_by: UUID | None
+
+
+class Check(Struct):
+    """What a check of a connector found."""
+
+    ok: Annotated[bool, Meta(description="Whether the provider lets it in and answers as its config says.")]
+    reason: Annotated[Reason | None, Meta(description="Why not.")]
+    message: Annotated[str | None, Meta(description="Likewise in words.")]
+    field: Annotated[str | None, Meta(description="Which part of the connector has to be mended, where that is known.")]
+    seconds: float
 
 
 class SyncJob(Struct):

@@ -50,6 +50,8 @@ def refusal(error: Exception) -> Problem | None:
             return invalid("connector_id", "there is no such connector")
         case "23514" | "23502":
             return invalid(column_of(given), "is not one of the values that the table takes, or is too long")
+        case "57014":  # by a time limit of the database's own, or an operator's hand
+            return problem("UNAVAILABLE", "The database cancelled it; try again.", headers={"Retry-After": "1"})
         case "55P03" | "40001" | "40P01":
             return problem("UNAVAILABLE", _LATER, headers={"Retry-After": "1"})
         case _:

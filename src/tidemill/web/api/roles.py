@@ -16,9 +16,10 @@ _SQL = Statements("tidemill.web.api.sql")
 async def as_engine(conn: Connection) -> AsyncGenerator[None]:
     """Inside it a tenant's session acts as the role that logged in; its claims stay set.
 
-    Two things need it, and neither asks it who may do what: an idempotency key stands by company and user of the
-    claims in a schema that tenants do not reach; and credentials are inserted where row security has just let the
-    tenant lock the connector for an update, since tenants may not insert ciphertext of their own making.
+    Three things need it, and none asks it who may do what: an idempotency key stands by company and user of the
+    claims in a schema that tenants do not reach; and where row security has just let the tenant lock the connector for
+    an update, credentials are inserted, since tenants may not insert ciphertext of their own making, or opened for a
+    check, since they may not read it.
     """
     await conn.execute(_SQL.become_engine)
     yield

@@ -32,6 +32,7 @@ class Route:
         takes: type of the request's body; None where none is taken.
         if_match: whether an edit ``must`` name the version it is of, or ``may``.
         keeps: whether its answer is kept for requests of the same ``Idempotency-Key``.
+        waits: seconds that it may take beside those that every request has, for calls to the outside.
         codes: problems that it has beside those that every route of its look has.
     """
 
@@ -46,6 +47,7 @@ class Route:
     takes: type[msgspec.Struct] | None = None
     if_match: Literal["must", "may", None] = None
     keeps: bool = False
+    waits: float = 0.0
     codes: tuple[str, ...] = ()
 
     @property
