@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,10 @@ MEMORY_NEEDED = 4 << 30
 """Bytes: a server of the tests takes up to one gigabyte, mostly WAL, and every process of a run has one."""
 
 pytest_plugins = ["pytester"]
+
+# Many tests start processes of Tidemill's. Each would compile it anew, which takes as long as all else at its start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def run_apart(work: Coroutine[Any, Any, T]) -> T:
