@@ -137,10 +137,11 @@ class World:
     async def database(self, history: History, now: datetime = NOW) -> AsyncGenerator[Database]:
         """A database in which the accounts are due; its clock begins at ``now``."""
         name = f"tm_chaos_{secrets.token_hex(6)}"
-        await administer(self.server_url, f"create database {name} template {self.templates[history]}")
         # A sequence copied from the template takes its next values from what the template's WAL allowed for. Killed
         # before a checkpoint, the server would have it begin again at the copy's value, and give out ids twice.
-        await administer(self.server_url, "checkpoint")
+        # Copying files ends with a checkpoint.
+        template = self.templates[history]
+        await administer(self.server_url, f"create database {name} template {template} strategy file_copy")
         try:
             async with await Database.open(with_database(self.server_url, name), name="chaos tests") as db:
                 await db.fetchval("select tidemill.set_clock($1)", now)

@@ -237,4 +237,4 @@ class TestNewestFirst(_Case):
     """The provider gives the newest records first."""
 
     sort = False
-    streams = ("offset", "log")
+    streams = ("offset", "link", "log")

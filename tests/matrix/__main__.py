@@ -10,7 +10,6 @@ import os
 import secrets
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from tests.conftest import administer
+from tests.conftest import administer, server_folder
 from tidemill.postgres import binaries, cluster
 from tidemill.postgres.binaries import Binaries
 from tidemill.postgres.cluster import Cluster
@@ -66,9 +65,8 @@ def installed(major: int) -> Binaries:
 def server(chosen: Binaries) -> Iterator[str]:
     """A fresh cluster of that version, kept as the embedded one is; gives its superuser's URL."""
     cluster.find_binaries = lambda major=None: chosen
-    with tempfile.TemporaryDirectory(prefix="tidemill-matrix-", ignore_cleanup_errors=True) as directory:
-        Path(directory).chmod(0o711)  # the account that the server runs as when root runs the tests must reach it
-        made = Cluster(Home.make(Path(directory) / ".tidemill"), durable=False)
+    with server_folder() as folder:
+        made = Cluster(Home.make(folder / ".tidemill"), durable=False)
         process = made.start()
         try:
             give_up = time.monotonic() + START_S

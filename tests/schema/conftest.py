@@ -15,7 +15,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from tests.conftest import administer, run_apart, with_database
+from tests.conftest import administer, drop_database, make_database, run_apart, with_database
 from tidemill.postgres import Connection, connect, migrate
 
 SUPERUSER = "superuser"
@@ -65,13 +65,13 @@ def owner(request: pytest.FixtureRequest, server_url: str, _template: str) -> It
     )
     # The other template has made the API roles; from PostgreSQL 16 on only an administrator may lend those of others.
     run_apart(administer(server_url, f"grant anon, authenticated, service_role to {role}"))
-    run_apart(administer(server_url, f"create database {name} owner {role}"))
+    make_database(server_url, name, owner=role)
     url = as_role(server_url, role, password)
     try:
         run_apart(migrate(with_database(url, name)))
         yield Owner(PLAIN_OWNER, role, url, name)
     finally:
-        run_apart(administer(server_url, f"drop database if exists {name} with (force)"))
+        drop_database(server_url, name)
         run_apart(administer(server_url, f"drop role {role}"))
 
 
@@ -79,18 +79,18 @@ def owner(request: pytest.FixtureRequest, server_url: str, _template: str) -> It
 def owned_url(owner: Owner, server_url: str) -> Iterator[str]:
     """A fresh migrated database, as its owner."""
     name = f"tm_{os.getpid()}_{secrets.token_hex(4)}"
-    run_apart(administer(server_url, f"create database {name} template {owner.template} owner {owner.role}"))
+    make_database(server_url, name, template=owner.template, owner=owner.role)
     yield with_database(owner.url, name)
-    run_apart(administer(server_url, f"drop database if exists {name} with (force)"))
+    drop_database(server_url, name)
 
 
 @pytest.fixture(scope="session")
 def shared_url(owner: Owner, server_url: str) -> Iterator[str]:
     """One migrated database for all tests that only add rows, as its owner; `conn` leaves it empty."""
     name = f"tm_shared_{os.getpid()}_{secrets.token_hex(3)}"
-    run_apart(administer(server_url, f"create database {name} template {owner.template} owner {owner.role}"))
+    make_database(server_url, name, template=owner.template, owner=owner.role)
     yield with_database(owner.url, name)
-    run_apart(administer(server_url, f"drop database if exists {name} with (force)"))
+    drop_database(server_url, name)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from tests.conftest import administer, run_apart, with_database
+from tests.conftest import administer, drop_database, make_database, run_apart, with_database
 from tests.schema import rights
 from tests.schema.attacks import World, make_world, tries
 from tests.schema.companies import ADMIN
@@ -77,7 +77,7 @@ def stage(owner: Owner, server_url: str, server_role: str) -> Iterator[tuple[str
     """A database with both tenants in it, for all tests of this module: none leaves anything."""
     name = f"tm_attacked_{os.getpid()}_{secrets.token_hex(3)}"
     run_apart(administer(server_url, f"grant {server_role} to {owner.role}"))
-    run_apart(administer(server_url, f"create database {name} template {owner.template} owner {owner.role}"))
+    make_database(server_url, name, template=owner.template, owner=owner.role)
     url = with_database(owner.url, name)
 
     async def fill() -> World:
@@ -90,7 +90,7 @@ def stage(owner: Owner, server_url: str, server_role: str) -> Iterator[tuple[str
             conn.terminate()
 
     yield url, run_apart(fill())
-    run_apart(administer(server_url, f"drop database if exists {name} with (force)"))
+    drop_database(server_url, name)
 
 
 @pytest.fixture
