@@ -9,7 +9,7 @@ READY := .venv/.ready
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-demo: $(READY) ## sync 60 simulated accounts on an embedded Postgres; ONCE=1 stops after the summary
+demo: $(READY) ## sync 60 simulated accounts and a tap's real data on an embedded Postgres; ONCE=1 stops after the summary
 	$(BIN)/tidemill demo $(if $(filter-out 0,$(ONCE)),--once)
 
 test: lint ## lint, then every test but the long fault runs

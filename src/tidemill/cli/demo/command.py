@@ -100,8 +100,8 @@ async def _harvested(
     try:
         if not installed.done():
             narrator.done("tap", f"{TAP} is still being installed from the package index, once")
-        with narrator.progress("tap"):
-            await asyncio.wait({installed})
+            with narrator.progress("tap"):
+                await asyncio.wait({installed})
         await installed
     except NotWell as e:
         return None, [f"{e}; its company is left out"]

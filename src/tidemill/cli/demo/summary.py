@@ -103,7 +103,7 @@ def show(narrator: Narrator, told: Told, cast: Cast, harvest: Harvest | None) ->
     for (status, reason), accounts in told.outcomes.items():
         table.add_row(status, reason or "", *map(str, accounts))
     table.add_section()
-    table.add_row("the run as a whole", "", *(tick.status for tick in told.ticks))
+    table.add_row("the whole run", "", *(tick.status for tick in told.ticks))
     table.add_row("seconds", "", *(f"{tick.seconds:.1f}" for tick in told.ticks))
     narrator.console.print(table)
     narrator.say("\nBroken on purpose, and logged as it was:\n")
