@@ -123,7 +123,7 @@ def _runnable(page: Path) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """Where a page's commands run. What a page that failed leaves running there is ended by the number it wrote down."""
+    """Where a page's commands run. What a page that failed leaves running is ended by the number it wrote down."""
     yield tmp_path
     for file in tmp_path.glob("*.pid"):
         with contextlib.suppress(OSError):
