@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import doctest
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -120,9 +122,19 @@ def _runnable(page: Path) -> list[tuple[str, str]]:
     return steps
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Where a page's commands run. What a page that failed leaves running is ended by the number it wrote down."""
+    yield tmp_path
+    for file in tmp_path.glob("*.pid"):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{file.read_text().strip()}/cwd").readlink() == tmp_path:
+                os.kill(int(file.read_text()), signal.SIGTERM)
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [p for p in PAGES if _runnable(p)], ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_command_of_a_page_runs_in_order(page: Path, tmp_path: Path) -> None:
+def test_every_command_of_a_page_runs_in_order(page: Path, folder: Path) -> None:
     checker = doctest.OutputChecker()
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEMILL_", "CRON_SECRET"))}
     environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
@@ -131,7 +143,7 @@ def test_every_command_of_a_page_runs_in_order(page: Path, tmp_path: Path) -> No
     for command, expected in _runnable(page):
         ran = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command],
-            cwd=tmp_path,
+            cwd=folder,
             env=environ,
             capture_output=True,
             text=True,

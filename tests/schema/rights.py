@@ -1,6 +1,6 @@
 """Every cell of the tables that is open to somebody, by role and verb. What is not listed here is closed.
 
-A cell says what a role may name. Which rows it then meets is row security's: tests/schema/test_attacks.py.
+A cell says what a role may name. Which rows it then meets is row security's: tests/schema/attack.
 """
 
 from __future__ import annotations

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
 import pytest
 
 from tests.web.api.world import MEMBER, Client, Company, api_of, served
@@ -166,10 +169,65 @@ async def test_a_body_where_none_is_taken_is_refused(admin: Client, company: Com
     assert (await admin("POST", "/connectors", NEW, headers=compressed)).status in (400, 415)
 
 
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b'{"provider": "shop", "provider": "http", "config": {"shop": "x"}}', "provider"),
+        (b'{"provider": "shop", "config": {"shop": "x", "shop": "y"}}', "shop"),
+        (b'{"provider": "shop", "config": {"shop": "x", "\\u0073hop": "y"}}', "shop"),
+    ],
+    ids=["a field", "within one", "spelt otherwise"],
+)
+async def test_a_name_that_comes_twice_in_one_object_is_refused(admin: Client, body: bytes, field: str) -> None:
+    reply = await admin("POST", "/connectors", body)
+    assert (reply.code, reply.fields) == ("INVALID_FIELD", [field])
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_of_ten_megabytes_is_refused_however_it_comes(admin: Client, chunked: bool) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(160):
+            yield b" " * 65536
+
+    headers = {**bearer(admin.token or ""), "Content-Type": "application/json"}
+    data: Any = pieces() if chunked else io.BytesIO(b" " * (10 << 20))
+    try:
+        async with admin.session.post("/api/v1/connectors", data=data, headers=headers) as response:
+            assert (response.status, (await response.json())["code"]) == (413, "TOO_LARGE")
+    except aiohttp.ClientConnectionError:
+        pass  # the server closed the connection before all was sent, which is as good
+    assert (await admin("GET", "/connectors")).status == 200
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PROPFIND"])
+async def test_other_methods_tell_nothing_but_what_is_allowed(admin: Client, company: Company, method: str) -> None:
+    for path, allowed in (
+        ("/connectors", {"GET", "POST"}),
+        (f"/connectors/{company.connector}", {"GET", "PATCH", "DELETE"}),
+        (f"/connectors/{company.connector}/check", {"POST"}),
+    ):
+        async with admin.session.request(method, "/api/v1" + path, headers=bearer(admin.token or "")) as response:
+            assert (response.status, set(response.headers["Allow"].split(","))) == (405, allowed)
+            assert str(company.connector) not in await response.text()
+
+
+async def test_a_kept_answer_is_given_to_nobody_who_has_left_the_company(
+    admin: Client, company: Company, neighbour: Company
+) -> None:
+    """Nor is it told apart that the key was ever used."""
+    first = await admin("POST", "/connectors", NEW, headers=KEY)
+    elsewhere = admin.as_(company.token(company_id=str(neighbour.id)))
+    again = await elsewhere("POST", "/connectors", NEW, headers=KEY)
+    assert (again.status, again.body["id"] == first.body["id"]) == (201, False)
+    assert (await elsewhere("POST", f"/sync-jobs/{company.job}/run", headers={"Idempotency-Key": "k-2"})).code == (
+        "NOT_FOUND"
+    )
+
+
 async def test_unknown_and_repeated_parameters_are_named(admin: Client) -> None:
     assert (await admin("GET", "/connectors?limt=5")).fields == ["limt"]
     assert (await admin("GET", "/connectors?limit=5&limit=6")).fields == ["limit"]
-    for limit in ("0", "201", "-1", "x", "1.5", "", "9" * 5000):
+    for limit in ("0", "201", "-1", "x", "1.5", "", "1000000000", "9" * 5000):
         assert (await admin("GET", f"/connectors?limit={limit}")).fields == ["limit"]
     assert (await admin("GET", "/providers?x=1")).fields == ["x"]
 

@@ -89,7 +89,12 @@ async def test_an_after_that_no_page_gave_is_refused(admin: Client, company: Com
 async def test_the_next_of_one_list_is_none_of_another(admin: Client, company: Company) -> None:
     await admin("POST", "/connectors", {"provider": "shop", "config": {"shop": "a"}})
     of_connectors = (await admin("GET", "/connectors?limit=1")).body["next"]
-    assert (await admin("GET", f"/runs?after={of_connectors}")).fields == ["after"]
+    for path in ("/runs?", "/sync-jobs?", "/notifications?", f"/records?connector_id={company.connector}&stream=s&"):
+        assert (await admin("GET", f"{path}after={of_connectors}")).fields == ["after"]
+    assert (await admin("GET", f"/connectors?after={of_connectors}")).status == 200
+    of_notifications = encoded(f'["notifications","2026-01-02T03:15:00Z","{company.run}"]')
+    assert (await admin("GET", f"/notifications?after={of_notifications}")).status == 200
+    assert (await admin("GET", f"/runs?after={of_notifications}")).fields == ["after"]
 
 
 async def test_runs_are_listed_by_job_connector_and_status(admin: Client, company: Company) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -208,6 +209,7 @@ async def read_body(request: web.Request, kind: type[T] | None) -> tuple[bytes, 
     except (ValueError, RecursionError) as error:
         reason = "is nested too deeply" if isinstance(error, RecursionError) else "is no JSON"
         raise problem("INVALID_BODY", f"The body {reason}.", field="body", message=reason) from None
+    json.loads(raw, object_pairs_hook=_refuse_twice, parse_int=str, parse_float=str)
     _refuse_nul(msgspec.to_builtins(body), "")
     return raw, body
 
@@ -238,6 +240,15 @@ def _named(error: Exception, where: str) -> Problem:
 def _short(name: str) -> str:
     """A name that came from outside, fit to be shown."""
     return "".join(c if c.isprintable() else "?" for c in name[:100]) or "?"
+
+
+def _refuse_twice(members: list[tuple[str, object]]) -> None:
+    """Of two members of one name parsers take either, so that what one has judged the next may not see."""
+    seen: set[str] = set()
+    for name, _ in members:
+        if name in seen:
+            raise invalid(_short(name), "is given twice")
+        seen.add(name)
 
 
 def _refuse_nul(value: object, path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import UUID
 
 import asyncpg
@@ -24,7 +25,7 @@ from tidemill.web.api.rows import given, locked, stored_object, struct_of
 __all__ = ["ConnectorRoutes"]
 
 _SQL = Statements("tidemill.web.api.sql")
-_BY_ID = tuple[UUID]
+_BY_ID = tuple[Literal["connectors"], UUID]
 _HAS_JOBS = "It has sync jobs; delete them first, or make it inactive."
 
 
@@ -39,8 +40,8 @@ class ConnectorRoutes:
         """By id."""
         query: ConnectorQuery = call.query
         after = read_after(query.after, _BY_ID)
-        rows = await conn.fetch(_SQL.connector_list, query.provider, after and after[0], query.limit + 1)
-        return paged([struct_of(Connector, row) for row in rows], query.limit, lambda item: (item.id,))
+        rows = await conn.fetch(_SQL.connector_list, query.provider, after and after[1], query.limit + 1)
+        return paged([struct_of(Connector, row) for row in rows], query.limit, lambda item: ("connectors", item.id))
 
     async def get(self, conn: Connection, call: Call) -> Answer:
         """One."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from tidemill.postgres import Connection, Statements
@@ -17,7 +18,7 @@ from tidemill.web.api.rows import struct_of
 __all__ = ["NotificationRoutes"]
 
 _SQL = Statements("tidemill.web.api.sql")
-_BY_TIME = tuple[datetime, UUID]
+_BY_TIME = tuple[Literal["notifications"], datetime, UUID]
 
 
 class NotificationRoutes:
@@ -26,10 +27,10 @@ class NotificationRoutes:
     async def list(self, conn: Connection, call: Call) -> Answer:
         """Newest first."""
         query: NotificationQuery = call.query
-        after = read_after(query.after, _BY_TIME) or (None, None)
+        _, *after = read_after(query.after, _BY_TIME) or (None, None, None)
         rows = await conn.fetch(_SQL.notification_list, query.unread, *after, query.limit + 1)
         items = [struct_of(Notification, row) for row in rows]
-        return paged(items, query.limit, lambda item: (item.created_at, item.id))
+        return paged(items, query.limit, lambda item: ("notifications", item.created_at, item.id))
 
     async def tick_off(self, conn: Connection, call: Call) -> Answer:
         """Read, from the first time on."""

@@ -23,7 +23,8 @@ _EARLIEST, _LATEST = 2, 9998
 
 
 def read_after(after: str | None, kind: type[T]) -> T | None:
-    """The key in an ``after`` that :func:`paged` made for the same list; None at the start.
+    """The key in an ``after`` that :func:`paged` made for the same list, whose name is the key's first part; None at
+    the start.
 
     Raises:
         Problem: 422, when it is none, or another list's.

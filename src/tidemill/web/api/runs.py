@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from tidemill.postgres import Connection, Statements
@@ -17,9 +18,9 @@ from tidemill.web.api.rows import struct_of
 __all__ = ["RecordRoutes", "RunRoutes"]
 
 _SQL = Statements("tidemill.web.api.sql")
-_BY_START = tuple[datetime, UUID]
-_BY_CHANGE = tuple[datetime, str]
-_NOWHERE = (None, None)
+_BY_START = tuple[Literal["runs"], datetime, UUID]
+_BY_CHANGE = tuple[Literal["records"], datetime, str]
+_NOWHERE = (None, None, None)
 
 
 class RunRoutes:
@@ -28,10 +29,10 @@ class RunRoutes:
     async def list(self, conn: Connection, call: Call) -> Answer:
         """Newest first."""
         query: RunQuery = call.query
-        after = read_after(query.after, _BY_START) or _NOWHERE
+        _, *after = read_after(query.after, _BY_START) or _NOWHERE
         rows = await conn.fetch(_SQL.run_list, query.job_id, query.connector_id, query.status, *after, query.limit + 1)
         items = [struct_of(Run, row) for row in rows]
-        return paged(items, query.limit, lambda item: (item.started_at, item.id))
+        return paged(items, query.limit, lambda item: ("runs", item.started_at, item.id))
 
     async def get(self, conn: Connection, call: Call) -> Answer:
         """One."""
@@ -63,13 +64,13 @@ class RecordRoutes:
         """In the order in which they changed, so that what is new comes last."""
         query: RecordQuery = call.query
         since = check_instant("changed_since", query.changed_since) if query.changed_since else None
-        after = read_after(query.after, _BY_CHANGE) or _NOWHERE
+        _, *after = read_after(query.after, _BY_CHANGE) or _NOWHERE
         rows = await conn.fetch(_SQL.record_list, query.connector_id, query.stream, since, *after, query.limit + 1)
         if not rows and await conn.fetchrow(_SQL.connector_get, query.connector_id) is None:
             raise not_found()
         items = [struct_of(SyncedRecord, row) for row in rows]
         more = bool(rows) and min(len(rows), query.limit) < rows[0]["found"]
-        return paged(items, query.limit, lambda item: (item.changed_at, item.key), more=more)
+        return paged(items, query.limit, lambda item: ("records", item.changed_at, item.key), more=more)
 
     def routes(self) -> list[Route]:
         """Its part of the table."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 from uuid import UUID
 
 import asyncpg
@@ -25,7 +26,7 @@ from tidemill.web.api.schedules import company_zone
 __all__ = ["SyncJobRoutes"]
 
 _SQL = Statements("tidemill.web.api.sql")
-_BY_ID = tuple[UUID]
+_BY_ID = tuple[Literal["sync-jobs"], UUID]
 _DISABLED = "It is disabled; resume it first."
 _ACTIONS = {
     "run": "Ask for a run now (admins); a run that is open already is answered as it is",
@@ -45,8 +46,8 @@ class SyncJobRoutes:
         """By id."""
         query: SyncJobQuery = call.query
         after = read_after(query.after, _BY_ID)
-        rows = await conn.fetch(_SQL.job_list, query.connector_id, query.status, after and after[0], query.limit + 1)
-        return paged([struct_of(SyncJob, row) for row in rows], query.limit, lambda item: (item.id,))
+        rows = await conn.fetch(_SQL.job_list, query.connector_id, query.status, after and after[1], query.limit + 1)
+        return paged([struct_of(SyncJob, row) for row in rows], query.limit, lambda item: ("sync-jobs", item.id))
 
     async def get(self, conn: Connection, call: Call) -> Answer:
         """One."""
