@@ -14,7 +14,7 @@ demo: $(READY) ## sync 60 simulated accounts and a tap's real data on an embedde
 
 test: lint ## lint, then every test but the long fault runs
 	scripts/debian-packages
-	$(BIN)/pytest -n 3 --dist loadfile
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-matrix: $(READY) ## the tests that depend on the server: PostgreSQL 15, 16, and 18 as a plain owner; LEGS=15 chooses
 	scripts/debian-packages

@@ -24,6 +24,7 @@ from tidemill.postgres import Database, connect, migrate
 
 T = TypeVar("T")
 
+ROOT = Path(__file__).parents[1]
 MEMORY = Path("/dev/shm")
 MEMORY_NEEDED = 4 << 30
 """Bytes: a server of the tests takes up to one gigabyte, mostly WAL, and every process of a run has one."""
@@ -34,8 +35,29 @@ pytest_plugins = ["pytester"]
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-LONGEST = ()
-"""Files that take more than twenty seconds, the longest first."""
+LONGEST = (
+    "tests/chaos/test_kill_worker.py",
+    "tests/chaos/test_kill_postgres.py",
+    "tests/connectors/singer/test_real_taps.py",
+    "tests/test_benchmarks.py",
+    "tests/testing/test_projects.py",
+    "tests/cli/test_demo.py",
+    "tests/cli/test_cron.py",
+    "tests/sync/jobs/test_killed.py",
+    "tests/chaos/test_fence.py",
+    "tests/chaos/test_locks.py",
+    "tests/chaos/test_ledger.py",
+    "tests/test_wheel.py",
+    "tests/sync/test_errors.py",
+    "tests/test_docs.py",
+    "tests/engine/test_life.py",
+    "tests/engine/test_limits.py",
+    "tests/sync/jobs/test_runs.py",
+    "tests/engine/test_recurrence_oracle.py",
+    "tests/web/api/test_openapi.py",
+    "tests/schema/test_gates.py",
+)
+"""Files that take longest, by and large the longest first."""
 
 
 def run_apart(work: Coroutine[Any, Any, T]) -> T:
@@ -60,6 +82,8 @@ async def administer(url: str, statement: str) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest: one that begins last keeps all other processes waiting for its end."""
+    if gone := [name for name in LONGEST if not (ROOT / name).exists()]:
+        raise pytest.UsageError(f"tests/conftest.py: LONGEST names {', '.join(gone)}, which is not there")
     first = {name: n for n, name in enumerate(LONGEST)}
     items.sort(key=lambda item: first.get(item.nodeid.partition("::")[0], len(first)))
 

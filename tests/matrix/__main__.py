@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 DEBIAN = Path("/usr/lib/postgresql")
 ROOMS = ("schema", "postgres", "engine", "sync", "pooler")
 START_S = 30
+PROCESSES = ("-n", "4", "--dist", "loadfile", "--no-loadscope-reorder")
 ALL_S = 1500
 """Seconds that all legs together may take; on two quiet cores they need half."""
 ELSEWHERE = ("test_embedded.py", "test_cluster.py")
@@ -95,7 +96,7 @@ def run(leg: Leg, give_up: float) -> int:
         rooms = [f"tests/{room}" for room in leg.rooms]
         ignored = [f"--ignore=tests/postgres/{name}" for name in ELSEWHERE]
         selected = ["-p", "tests.matrix.selection", *ignored, *rooms]
-        command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", *selected]
+        command = [sys.executable, "-m", "pytest", *PROCESSES, *selected]
         return subprocess.run(command, cwd=ROOT, env=environ, timeout=give_up - time.monotonic()).returncode
 
 
