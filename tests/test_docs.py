@@ -139,7 +139,7 @@ def test_every_command_of_a_page_runs_in_order(page: Path, folder: Path) -> None
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEMILL_", "CRON_SECRET"))}
     environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
     if any("tidemill demo" in command for command, _ in _runnable(page)):
-        lend_tap(tmp_path)
+        lend_tap(folder)
     for command, expected in _runnable(page):
         ran = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command],
