@@ -52,7 +52,10 @@ async def _list(settings: Settings, most: int, as_json: bool) -> int:
 def add(options: Options, code: str, name: str, zone: str | None, as_json: bool) -> int:
     """Make a company. Its id is what its users' tokens carry as company_id."""
     if zone is not None:
-        read_zone(zone)
+        try:
+            read_zone(zone)
+        except InvalidInput as error:
+            raise InvalidInput("--zone", str(error).removeprefix(f"{error.field}: ")) from None
     return run_async(_add(options.existing(), code, name, zone, as_json))
 
 

@@ -58,7 +58,8 @@ async def _list(
     if as_json:
         print_json({"sync_jobs": [plain(row) for row in rows]})
     elif not rows:
-        say("No sync jobs. Make one with: tidemill sync-jobs add --connector NAME --type sync --every 15m")
+        make = "tidemill sync-jobs add --company CODE --connector NAME --type sync --every 15m"
+        say(f"No sync jobs. Make one with: {make}")
     else:
         columns = (
             "company",

@@ -113,6 +113,14 @@ async def test_runs_are_listed_by_job_connector_and_status(admin: Client, compan
     assert (run["metrics"], run["applied_actions"], run["finished_at"]) == ({}, [], "2026-01-02T03:15:00Z")
 
 
+async def test_a_word_that_is_none_of_a_few_is_told_which_there_are(admin: Client, company: Company) -> None:
+    for reply, words in (
+        (await admin("GET", "/runs?status=done"), "pending, running, completed, partial, failed, skipped"),
+        (await admin("POST", "/connectors", {"provider": "shop", "status": "off"}), "active, inactive"),
+    ):
+        assert reply.body["errors"] == [{"field": "status", "message": f"must be one of {words}"}]
+
+
 async def test_records_are_read_since_a_change(admin: Client, company: Company) -> None:
     path = f"/records?connector_id={company.connector}&stream=orders"
     since = quote((T0 + minutes(2)).isoformat())

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -180,7 +180,7 @@ def read_query(request: web.Request, kind: type[T]) -> T:
     try:
         return msgspec.convert(given, kind, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
-        raise _named(error, "query") from None
+        raise _named(error, kind, "query") from None
 
 
 async def read_body(request: web.Request, kind: type[T] | None) -> tuple[bytes, T | None]:
@@ -205,7 +205,7 @@ async def read_body(request: web.Request, kind: type[T] | None) -> tuple[bytes, 
     try:
         body = msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
-        raise _named(error, "body") from None
+        raise _named(error, kind, "body") from None
     except (ValueError, RecursionError) as error:
         reason = "is nested too deeply" if isinstance(error, RecursionError) else "is no JSON"
         raise problem("INVALID_BODY", f"The body {reason}.", field="body", message=reason) from None
@@ -225,8 +225,8 @@ def told(error: InvalidInput) -> Problem:
     return invalid(_short(error.field), str(error).removeprefix(f"{error.field}: "))
 
 
-def _named(error: Exception, where: str) -> Problem:
-    """The problem of a value that msgspec refused; its messages hold types and names, and no values."""
+def _named(error: Exception, kind: type, where: str) -> Problem:
+    """The problem of a value that msgspec refused; its messages hold types and names, and words that were taken."""
     text = str(error)
     path = ""
     if at := _AT.search(text):
@@ -234,7 +234,16 @@ def _named(error: Exception, where: str) -> Problem:
     for shape, message in ((_UNKNOWN, "unknown field"), (_MISSING, "is missing")):
         if named := shape.fullmatch(text):
             return invalid(_short(".".join(part for part in (path, named["name"]) if part)), message)
+    if text.startswith("Invalid enum value") and (words := _words(get_type_hints(kind).get(path))):
+        return invalid(_short(path), f"must be one of {', '.join(words)}")
     return invalid(_short(path or where), text[:1].lower() + text[1:200])
+
+
+def _words(hint: Any) -> list[str]:
+    """Those that a field may be."""
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
+    return [word for part in get_args(hint) for word in _words(part)]
 
 
 def _short(name: str) -> str:
