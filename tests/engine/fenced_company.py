@@ -54,7 +54,7 @@ async def replay(h: Home, job: Job) -> None:
     run = replace(_begun[job.id], ctx=h.context(job), payload={"mode": "overwrite"})
     days = [DayViews(datetime(2026, 5, 1, 7, tzinfo=UTC), 3)]
     row: Any = {"id": h.accounts[0], "workspace_id": h.workspace}
-    made: Any = CompanyReplay(rooms.connectors["threads"], rooms.http, rooms.vault, "1")
+    made: Any = CompanyReplay(rooms.connectors["threads"], rooms.http, rooms.http.gate, rooms.vault, "1")
     await made._write(run, row, days, await Telling.load(run), "2026-05-01")
 
 

@@ -215,7 +215,7 @@ async def _sync_rooms(stack: AsyncExitStack, settings: Settings, engine: Engine,
         ByProvider(SyncRecords(), threads=company),
         ByProvider(
             ReplayRecords(),
-            threads=CompanyReplay(connectors["threads"], http, vault, settings.threads_app_id or ""),
+            threads=CompanyReplay(connectors["threads"], http, gate, vault, settings.threads_app_id or ""),
         ),
         ByProvider(RepairRecords(), threads=CompanyRepair()),
     )

@@ -10,7 +10,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from tidemill.connectors import Connector, ErrorKind, HttpClient, ProviderError, Scopes, TimeBudgetSpent, Window
+from tidemill.connectors import (
+    Connector,
+    ErrorKind,
+    HttpClient,
+    ProviderError,
+    Scopes,
+    SharedGate,
+    TimeBudgetSpent,
+    Window,
+)
 from tidemill.connectors import Context as ReadContext
 from tidemill.connectors.threads.connector import EARLIEST_INSIGHTS
 from tidemill.engine import Done, Fail, Outcome, Partial, Skip, Snooze
@@ -68,6 +77,7 @@ class CompanyReplay:
 
     connector: Connector
     http: HttpClient
+    gate: SharedGate
     vault: Vault
     app_id: str
     name: str = "replay"
@@ -106,11 +116,14 @@ class CompanyReplay:
     async def _account(self, run: Run, row: Record, spans: Sequence[Window], telling: Telling) -> Snooze | None:
         """One account, a call and a commit a span; what puts the rest of it off, None once it is through."""
         verdict, error = COMPLETED, None
+        scopes = Scopes.of("threads", self.app_id, row["threads_user_id"])
         try:
             token = self._token(row)
+            names = [name for name in scopes if name is not None]
+            self.gate.learn(scopes, await run.ctx.engine.budgets.look(names))
             place = telling.place_in(row["id"])
             for span in (span for span in spans if not place or _since(span) > place):
-                days = await self._read(run, row, token, span)
+                days = await self._read(run, scopes, token, span)
                 place = _since(span)
                 await self._write(run, row, days, telling, place)
                 if run.read.remaining() <= 0 and span is not spans[-1]:
@@ -141,7 +154,7 @@ class CompanyReplay:
             raise _Unfit(row["unfit"])
         return Secret(self.vault.open(row["sealed"], token_aad(row["workspace_id"], row["token_id"])))
 
-    async def _read(self, run: Run, row: Record, token: Secret, span: Window) -> list[DayViews]:
+    async def _read(self, run: Run, scopes: Scopes, token: Secret, span: Window) -> list[DayViews]:
         """The whole days that ended within a span.
 
         Raises:
@@ -151,7 +164,7 @@ class CompanyReplay:
         context = ReadContext(
             http=self.http,
             token=token,
-            scopes=Scopes.of("threads", self.app_id, row["threads_user_id"]),
+            scopes=scopes,
             clock=run.read.clock,
             deadline=max(run.read.deadline, time.monotonic() + CALL_S),
             log=run.read.log,

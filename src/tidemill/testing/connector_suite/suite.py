@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
-from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 import pytest
 
-from tidemill.connectors import Batch, Connector, ErrorKind, ProviderError, Stream, TimeBudgetSpent, Window, read_config
+from tidemill.connectors import Connector, ErrorKind, ProviderError, Stream, TimeBudgetSpent, Window, read_config
 from tidemill.errors import InvalidInput
 from tidemill.testing.connector_suite.bench import Bench, Read, leftover_tasks
-from tidemill.testing.connector_suite.store import Store, canonical
+from tidemill.testing.connector_suite.store import Store
+from tidemill.testing.connector_suite.truth import check_holds, check_same
 from tidemill.testing.connector_suite.world import Trouble, World
 
 _NAME = re.compile(r"^[a-z][a-z0-9_.-]{0,49}$")
@@ -96,7 +95,7 @@ class ConnectorSuite:
     def test_a_whole_read_brings_what_is_there(self) -> None:
         async def work(bench: Bench) -> None:
             for stream in await bench.streams():
-                _same(bench, stream, await _whole(bench, stream))
+                check_same(bench, stream, await _whole(bench, stream))
 
         self.run(work)
 
@@ -106,7 +105,7 @@ class ConnectorSuite:
                 store = await _whole(bench, stream)
                 for _ in range(3):
                     await _well(bench, stream, store)
-                    _same(bench, stream, store)
+                    check_same(bench, stream, store)
 
         self.run(work)
 
@@ -119,7 +118,7 @@ class ConnectorSuite:
                     store = Store()
                     await bench.read(stream, store, stop=lambda number, at=point: number >= at, lose=lose)
                     await _well(bench, stream, store)
-                    _same(bench, stream, store, f"crashed at batch {point}")
+                    check_same(bench, stream, store, f"crashed at batch {point}")
 
         self.run(work)
 
@@ -130,7 +129,7 @@ class ConnectorSuite:
                 for _ in range(_CRASHES):
                     await bench.read(stream, store, stop=lambda number: number >= 0)
                 await _well(bench, stream, store)
-                _same(bench, stream, store)
+                check_same(bench, stream, store)
 
         self.run(work)
 
@@ -140,7 +139,7 @@ class ConnectorSuite:
             stores = [(stream, Store()) for stream in [*streams, *streams]]
             await asyncio.gather(*(_well(bench, stream, store) for stream, store in stores))
             for stream, store in stores:
-                _same(bench, stream, store)
+                check_same(bench, stream, store)
 
         self.run(work)
 
@@ -150,7 +149,7 @@ class ConnectorSuite:
                 store = await _whole(bench, stream)
                 _or_skip(await bench.world.change(stream.name), "its records do not change")
                 await _well(bench, stream, store)
-                _same(bench, stream, store)
+                check_same(bench, stream, store)
 
         self.run(work)
 
@@ -162,8 +161,8 @@ class ConnectorSuite:
                 if await bench.world.delete(stream.name):
                     told += 1
                     await _well(bench, stream, store)
-                    _same(bench, stream, store)
-                    _same(bench, stream, await _whole(bench, stream), "read anew after the delete")
+                    check_same(bench, stream, store)
+                    check_same(bench, stream, await _whole(bench, stream), "read anew after the delete")
             _or_skip(told > 0, "it tells no deletes")
 
         self.run(work)
@@ -178,7 +177,7 @@ class ConnectorSuite:
                     store = Store()
                     read = await bench.read(stream, store, window)
                     assert read.error is None, f"{stream.name}: {read.error}"
-                    _same(bench, stream, store, f"in {window}", window)
+                    check_same(bench, stream, store, f"in {window}", window)
                     asked += 1
             _or_skip(asked > 0, "no stream can be asked about the past")
 
@@ -209,7 +208,7 @@ class ConnectorSuite:
                 store = Store()
                 read = await _well(bench, stream, store)
                 bad += read.misses + store.bad[stream.name]
-                _same(bench, stream, store)
+                check_same(bench, stream, store)
             assert bad > 0, "the bad rows are nowhere told"
 
         self.run(work)
@@ -258,7 +257,7 @@ class ConnectorSuite:
                 assert isinstance(read.error, TimeBudgetSpent), f"{stream.name}: {read.error}"
                 await bench.world.trouble(None)
                 await _well(bench, stream, store)
-                _same(bench, stream, store)
+                check_same(bench, stream, store)
                 await bench.world.trouble(Trouble.SLOW)
 
         self.run(work)
@@ -298,7 +297,7 @@ class ConnectorSuite:
             await bench.world.trouble(None)
             for stream in streams:
                 await _well(bench, stream, stores[stream.name])
-                _holds(bench, stream, stores[stream.name], f"resumed after {kind}")
+                check_holds(bench, stream, stores[stream.name], f"resumed after {kind}")
 
         self.run(work)
 
@@ -315,7 +314,7 @@ class ConnectorSuite:
                     await bench.world.trouble(None)
                     await _well(bench, stream, store)
                     await bench.world.trouble(Trouble.DUPLICATES)
-                _same(bench, stream, store)
+                check_same(bench, stream, store)
 
         self.run(work)
 
@@ -334,32 +333,6 @@ async def _well(bench: Bench, stream: Stream, store: Store) -> Read:
 
 async def _trouble(bench: Bench, kind: Trouble) -> None:
     _or_skip(await bench.world.trouble(kind), f"this world knows no {kind}")
-
-
-def _same(bench: Bench, stream: Stream, store: Store, when: str = "", window: Window | None = None) -> None:
-    there, wanted = _by_key(stream, store), _wanted(bench, stream, window)
-    lost = sorted(wanted.keys() - there.keys())
-    more = sorted(there.keys() - wanted.keys())
-    other = sorted(key for key in wanted.keys() & there.keys() if wanted[key] != there[key])
-    assert (lost[:5], more[:5], other[:5]) == ([], [], []), f"{stream.name} {when}: (lost, too many, different)"
-
-
-def _holds(bench: Bench, stream: Stream, store: Store, when: str) -> None:
-    there, wanted = _by_key(stream, store), _wanted(bench, stream, None)
-    lost = sorted(key for key in wanted if there.get(key) != wanted[key])
-    assert lost[:5] == [], f"{stream.name} {when}: lost"
-
-
-def _by_key(stream: Stream, store: Store) -> Mapping[str, str]:
-    return {key: canonical(record) for key, record in store.records(stream).items()}
-
-
-def _wanted(bench: Bench, stream: Stream, window: Window | None) -> Mapping[str, str]:
-    records: list[Any] = list(bench.world.truth(stream.name, window))
-    whole = Store()
-    whole.commit(stream, Batch(records=records, observed_at=datetime.now(UTC)))
-    whole.ended(stream)
-    return _by_key(stream, whole)
 
 
 def _or_skip(can: bool, why: str) -> None:
