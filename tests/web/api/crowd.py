@@ -117,8 +117,8 @@ class Asked:
         rows: how many rows it is about.
         reads: whether it is asked by a GET alone.
         engine: whether the engine's role asks; else a tenant does.
-        own: rows of the company that it may read besides. Of two filters at once either may be the one that an index
-            serves; a job's state is looked for among the open runs.
+        own: rows of the company that it may read besides. Of several filters an index serves one, the rest is looked
+            for among what that leaves; a job's state is looked for among the open runs.
     """
 
     args: Sequence[Any]
