@@ -82,9 +82,7 @@ async def _default_partitions(db: Database) -> Finding:
     used = [row["name"] for row in await db.fetch(SQL.default_rows)]
     if used:
         tables = ", ".join(used)
-        text = (
-            f"{tables} took rows for want of a partition: they are read as any, but not dropped whole"
-        )
+        text = f"{tables} took rows for want of a partition: they are read as any, but not dropped whole"
         return warn("default partitions", text, f"keep a worker running, it makes partitions ahead; {_MAKE_PARTITIONS}")
     return ok("default partitions", "empty")
 
