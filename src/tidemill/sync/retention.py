@@ -19,7 +19,7 @@ MOST_CHUNKS = 100
 class LogRetention:
     """Deletes ended rows of the logs that are older than ``days``, oldest first; an open row is never deleted.
 
-    What runs have left staged goes at once.
+    What ended runs have left staged goes whatever its age.
     """
 
     days: int
