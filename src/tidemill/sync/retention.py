@@ -21,7 +21,7 @@ class LogRetention:
     """Deletes ended rows of the logs that are older than ``days``, oldest first; an open row is never deleted.
 
     Of a connector's secrets the newest version stays and the one before it, which a run under way may have begun with.
-    What runs have left staged goes at once.
+    What ended runs have left staged goes whatever its age.
     """
 
     days: int

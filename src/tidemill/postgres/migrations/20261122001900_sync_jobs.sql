@@ -424,7 +424,7 @@ create index if not exists idx_connector_state_company_id on public.connector_st
 
 create table if not exists tidemill.staged_record (
     -- No foreign key: of a few runs with very many rows each the planner reads all for every run that is deleted, and each row would
-    -- look its run up. Who writes holds the run; what a run leaves behind goes by log_retention.
+    -- look its run up. Who writes holds the run; a trigger of the runs takes them along.
     run     uuid not null,
     stream  text not null,
     hash    bytea not null,
@@ -441,6 +441,32 @@ comment on column tidemill.staged_record.hash is 'As in synced_records.';
 comment on column tidemill.staged_record.ordinal is 'Their order.';
 comment on column tidemill.staged_record.data is 'The record.';
 comment on column tidemill.staged_record.version is 'As in synced_records.';
+
+create or replace function tidemill.forget_staged() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+-- The runs that stage are few, and found by a probe each, however much they have staged; most that are deleted have nothing.
+declare
+    over uuid[] := array(
+        with recursive staging (run) as (
+            (select s.run from tidemill.staged_record as s order by s.run limit 1)
+            union all
+            select (select s.run from tidemill.staged_record as s where s.run > g.run order by s.run limit 1)
+            from staging as g where g.run is not null
+        )
+        select g.run from staging as g where g.run in (select id from gone));
+begin
+    if over <> '{}' then
+        delete from tidemill.staged_record where run = any (over);
+    end if;
+    return null;
+end
+$$;
+comment on function tidemill.forget_staged() is 'Trigger: staged records go with their run.';
+revoke all on function tidemill.forget_staged() from public, anon, authenticated, service_role;
+create or replace trigger forget_staged after delete on public.sync_run_logs
+    referencing old table as gone for each statement execute function tidemill.forget_staged();
 
 create table if not exists tidemill.run_cursor (
     run    uuid not null references public.sync_run_logs (id) on delete cascade,

@@ -1,5 +1,5 @@
--- Called by: LogRetention, again and again while there is more to delete: what runs left staged that are gone, or that ended when the
--- process that held them died once too often. Index: staged_record_pkey, one probe a run; sync_run_logs_pkey.
+-- Called by: LogRetention, again and again while there is more to delete: what runs left staged that ended
+-- when the process that held them died once too often. Index: staged_record_pkey, one probe a run; sync_run_logs_pkey.
 -- Fence: inside the job's fenced transaction. Parameter: most rows.
 with recursive staging (run) as (
   (select run from tidemill.staged_record order by run limit 1)
