@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import signal
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from rich.console import Console
 
 from tests.cli.support import alive, environ, processes, query, started, tidemill, until
 from tests.conftest import run_apart
@@ -17,8 +19,9 @@ from tests.lent_tap import installed, lend_tap
 from tidemill.cli.demo.audit import harvest_problems
 from tidemill.cli.demo.company import Company
 from tidemill.cli.demo.harvest import Harvest
+from tidemill.cli.demo.narrator import Narrator
 from tidemill.cli.demo.stage import Stage
-from tidemill.cli.demo.tap import Tap
+from tidemill.cli.demo.tap import Tap, installing
 from tidemill.cli.demo.weather import Weather, digest
 from tidemill.cli.exits import NotWell
 from tidemill.postgres import Database, embedded
@@ -220,3 +223,39 @@ def test_a_digest_is_of_values_whatever_their_order_and_however_they_are_written
     assert digest(rows, ["a", "b"]) == digest(same, ["b", "a"])
     for other in ([{"a": "2", "b": "x"}, rows[1]], rows[:1], [*rows, rows[1]], [{"a": "x", "b": "1"}, rows[1]]):
         assert digest(other, ["a", "b"]) != digest(rows, ["a", "b"])
+
+
+def test_on_a_narrow_terminal_lines_are_folded_under_their_text(capsys: pytest.CaptureFixture[str]) -> None:
+    narrator = Narrator(to_stderr=False)
+    narrator.done("weather", "a line that a pipe gets as it is, however long it may be")
+    narrator.console = Console(width=40, force_terminal=True)
+    narrator.done("weather", "completed, 2,226 of 2,226 records read, 2,226 new")
+    narrator.say("\nA heading that does not fit into forty columns:\n")
+    piped, *folded = capsys.readouterr().out.splitlines()
+    assert piped == "  weather    a line that a pipe gets as it is, however long it may be"
+    assert folded == [
+        "  weather    completed, 2,226 of 2,226",
+        "             records read, 2,226 new",
+        "",
+        "A heading that does not fit into forty",
+        "columns:",
+        "",
+    ]
+
+
+async def test_leaving_the_demo_ends_an_installation_that_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = tmp_path / "begun"
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho $$ > {begun}.new && mv {begun}.new {begun}\nexec sleep 300\n")
+    python.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(python))
+    async with installing(Tap(tmp_path / "taps")) as task:
+        while not begun.exists():
+            assert not task.done()
+            await asyncio.sleep(0.01)
+        pid = int(begun.read_text())
+        assert alive(pid)
+    assert task.cancelled()
+    assert not alive(pid)
