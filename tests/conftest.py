@@ -27,7 +27,8 @@ T = TypeVar("T")
 ROOT = Path(__file__).parents[1]
 MEMORY = Path("/dev/shm")
 MEMORY_NEEDED = 4 << 30
-"""Bytes: a server of the tests takes up to one gigabyte, mostly WAL, and every process of a run has one."""
+"""Bytes: every process of a run has a server, which takes 150 MB and may take a gigabyte of WAL."""
+FOLDER = "tidemill-tests-"
 
 pytest_plugins = ["pytester"]
 
@@ -91,10 +92,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @contextmanager
 def server_folder() -> Iterator[Path]:
     """Where a server that need not be durable keeps its data: in memory where that has room, else on disk."""
-    in_memory = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED else None
-    with tempfile.TemporaryDirectory(prefix="tidemill-tests-", dir=in_memory, ignore_cleanup_errors=True) as folder:
+    in_memory = MEMORY.is_dir()
+    if in_memory:
+        _sweep_memory()
+        in_memory = shutil.disk_usage(MEMORY).free >= MEMORY_NEEDED
+    with tempfile.TemporaryDirectory(
+        prefix=f"{FOLDER}{os.getpid()}-", dir=MEMORY if in_memory else None, ignore_cleanup_errors=True
+    ) as folder:
         Path(folder).chmod(0o711)  # the account that the server runs as when root runs the tests must reach it
         yield Path(folder)
+
+
+def _sweep_memory() -> None:
+    """Remove what killed runs have left: unlike a full disk, full memory is felt by everybody."""
+    for folder in MEMORY.glob(f"{FOLDER}*"):
+        pid = folder.name.removeprefix(FOLDER).partition("-")[0]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache
