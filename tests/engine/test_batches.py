@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from tests.engine.by_hand import claim, engine_of, idle_kind, new_node
 from tidemill.engine import (
     Backoff,
     BatchSummary,
@@ -25,6 +26,7 @@ from tidemill.engine import (
     seal_batch,
 )
 from tidemill.engine.cancel import cancel_jobs
+from tidemill.engine.finish import Ending, finish_all
 from tidemill.postgres import Connection, Database
 
 from .support import quiet, until, working
@@ -167,6 +169,20 @@ async def test_an_open_batch_with_nothing_left_still_closes_at_its_deadline(db: 
             await engine.open_batch(conn, on_close="close", args={}, deadline=now - timedelta(seconds=1))
         await until(lambda: db.fetchval("select state = 'closed' from tidemill.batch"), what="the close")
     assert fleet.closed[0][1] == BatchSummary(0, 0, {}, "deadline")
+
+
+async def test_a_batch_that_is_closing_gets_no_second_closing_job_from_one_that_ends_late(db: Database) -> None:
+    engine = engine_of(db, idle_kind("member"), idle_kind("close"))
+    async with db.transaction() as conn:
+        batch: UUID = await engine.open_batch(conn, on_close="close", args={})
+        await engine.enqueue_many([NewJob(kind="member", batch=batch)] * 2, conn=conn)
+        await seal_batch(conn, batch)
+    held = await claim(engine, (await new_node(db)).id)
+    await finish_all(db, engine.registry, [Ending(held[0], "done")])
+    await db.execute("update tidemill.batch set state = 'closing'")
+    await finish_all(db, engine.registry, [Ending(held[1], "done")])
+    assert await db.fetchval("select finished from tidemill.batch") == 2
+    assert await db.fetchval("select count(*) from tidemill.job_ready") == 0
 
 
 async def test_the_lock_of_a_batch_is_renewed_while_it_is_open_and_freed_when_it_closes(db: Database) -> None:

@@ -40,6 +40,9 @@ _TRUTHS = {
         where b.finished <> ended.jobs or b.counts <> ended.counts or b.total <> ended.jobs + live.jobs""",
     "a drained batch does not close": """
         select id from tidemill.batch where state = 'sealed' and finished >= total""",
+    "a batch closes while jobs of it live": f"""
+        select b.id, b.state, j.id as job from tidemill.batch b join ({LIVE}) j on j.batch = b.id
+        where b.state in ('closing', 'closed')""",
     "a batch has two closing jobs": f"""
         select b.id from tidemill.batch b join ({LIVE}) j on j.kind = b.close_kind and j.args ->> 'batch' = b.id::text
         group by b.id having count(*) > 1 or min(b.state) in ('open', 'sealed')""",

@@ -11,7 +11,7 @@ with asked as (
   select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::jsonb[], $7::float8[],
                        $8::timestamptz[], $9::tid[]) as u (id, token, node, outcome, reason, result, delay_s, run_at, place)
 ), locked as materialized (
-  select id from tidemill.batch where id = any ($10::uuid[]) order by id for no key update
+  select id, state from tidemill.batch where id = any ($10::uuid[]) order by id for no key update
 ), freed as materialized (
   delete from tidemill.job_lease l using asked u
   where l.ctid = u.place and l.id + 0 = u.id and l.token = u.token and l.node = u.node and (select count(*) from locked) >= 0
@@ -58,10 +58,12 @@ with asked as (
     select batch, sum(jobs)::int as jobs, jsonb_object_agg(outcome, jobs) as counts
     from (select batch, outcome, count(*) as jobs from freed where terminal and batch is not null group by 1, 2) per
     group by batch) n
+  join locked k on k.id = n.batch
   where b.id = n.batch
-  returning b.id, b.state, b.reason, b.close_kind, b.close_queue, b.close_args, b.tenant
+  -- One that was closing before is closed by the job it has.
+  returning b.id, k.state = 'sealed' and b.state = 'closing' as closes, b.reason, b.close_kind, b.close_queue, b.close_args, b.tenant
 ), closing as materialized (
-  select tidemill.enqueue_closing(id, reason, close_kind, close_queue, close_args, tenant) from counted where state = 'closing'
+  select tidemill.enqueue_closing(id, reason, close_kind, close_queue, close_args, tenant) from counted where closes
 ), woken as materialized (
   select pg_notify('tidemill_job', queue::text) from (select distinct queue from back) q
 )
