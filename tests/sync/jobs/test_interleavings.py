@@ -28,7 +28,8 @@ from tidemill.engine.statements import SQL
 from tidemill.errors import LeaseLost
 from tidemill.postgres import Connection, Database, connect
 from tidemill.sync.jobs.asked import Asked
-from tidemill.sync.jobs.firing import KIND, Firing
+from tidemill.sync.jobs.firing import Firing
+from tidemill.sync.jobs.lane import KIND
 from tidemill.sync.jobs.planning import Planning
 
 from .support import NOON, QUARTERS, World, world

@@ -12,12 +12,13 @@ from uuid import UUID
 import pytest
 
 from tests.connectors.singer.support import CATALOG, SAY_SCHEMA, install_fake, record, state
+from tests.sync.support import PATIENCE, until
 from tidemill.app import Rooms
 from tidemill.connectors import Spec
 from tidemill.postgres import Database
 from tidemill.settings import Settings
 
-from .support import NOON, PATIENCE, VAULT_KEYS, Sea, until, world
+from .support import NOON, VAULT_KEYS, Sea, world
 
 MOST = 2
 
