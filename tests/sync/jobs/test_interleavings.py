@@ -20,6 +20,7 @@ from tests.conftest import administer
 from tests.engine.by_hand import claim, let_die, new_node
 from tests.engine.interleaving import interleave, stepped
 from tests.engine.truths import LIVE, untrue
+from tidemill.connectors import Connector
 from tidemill.engine import Context, Engine, Job
 from tidemill.engine.cancel import cancel_jobs
 from tidemill.engine.finish import Ending, finish_all
@@ -36,6 +37,8 @@ from .support import NOON, QUARTERS, World, world
 
 ALLOWED = (LeaseLost, asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 NEVER = float("inf")
+NO_TAPS: dict[str, Connector] = {}
+"""So that each job runs in the ordinary queue."""
 TABLES = (
     *("public.companies", "public.integration_connectors", "public.sync_jobs", "public.sync_run_logs"),
     *("public.sync_notifications", "tidemill.job_ready", "tidemill.job_delayed", "tidemill.job_lease"),
@@ -118,7 +121,7 @@ async def scene(w: World, name: str, overlap: str) -> Scene:
     await Planning(w.db, w.jobs.types).plan(NEVER)
     if name != "due":
         await w.control(s.job, "run")
-        await Asked(w.db, w.engine, w.jobs.types).take_up(NEVER)
+        await Asked(w.db, w.engine, w.jobs.types, NO_TAPS).take_up(NEVER)
         s.holder = (await new_node(w.db)).id
         s.leased = await claim(w.engine, s.holder, "sync_jobs")
         assert len(s.leased) == 1
@@ -135,11 +138,11 @@ async def scene(w: World, name: str, overlap: str) -> Scene:
 
 
 async def fire(s: Scene, db: Database) -> object:
-    return await Firing(db, s.on(db), s.world.jobs.types).fire(NEVER)
+    return await Firing(db, s.on(db), s.world.jobs.types, NO_TAPS).fire(NEVER)
 
 
 async def take_up(s: Scene, db: Database) -> object:
-    return await Asked(db, s.on(db), s.world.jobs.types).take_up(NEVER)
+    return await Asked(db, s.on(db), s.world.jobs.types, NO_TAPS).take_up(NEVER)
 
 
 async def work(s: Scene, db: Database) -> object:
