@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 from tests.connectors.support import context, drain, failing, insights, post_ids
 from tidemill.connectors import ErrorKind, HttpClient, ProviderError, TimeBudgetSpent, Window
 from tidemill.connectors.threads import POST_METRICS, AccountInsights, ThreadsConnector, answers
+from tidemill.connectors.threads.connector import _Reading
 from tidemill.errors import InvalidInput
 from tidemill.simulators.threads import Fault, ThreadsSimulator
 
@@ -181,3 +183,21 @@ async def test_without_the_permission_the_stream_says_so(sim: ThreadsSimulator, 
     _, error = await drain(read)
     assert isinstance(error, ProviderError)
     assert error.kind is ErrorKind.PERMISSION
+
+
+async def test_of_calls_that_fail_together_the_one_that_was_answered_is_told() -> None:
+    answered = asyncio.Event()
+
+    class Client:
+        async def post_insights(self, post_id: str) -> None:
+            if post_id == "refused":
+                answered.set()
+                raise ProviderError(
+                    ErrorKind.RATE_LIMITED, "too many calls", status=400, response={"error": {"code": 4}}
+                )
+            await answered.wait()
+            raise ProviderError(ErrorKind.RATE_LIMITED, "not called: the provider asked for a pause")
+
+    failure = await _Reading(Client(), ["not called", "refused"]).run(2)  # type: ignore[arg-type]
+    assert isinstance(failure, ProviderError)
+    assert failure.response == {"error": {"code": 4}}

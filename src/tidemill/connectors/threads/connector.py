@@ -181,6 +181,11 @@ def _passes(posts: Sequence[Post], back_to: datetime | None) -> bool:
     return posts[-1].published_at < back_to and posts[-1].published_at <= posts[0].published_at
 
 
+def _tells_little(failure: Exception) -> int:
+    """Of several: the provider's answer says most, then that it was not called after it, least that the time was up."""
+    return 2 if isinstance(failure, TimeBudgetSpent) else int(getattr(failure, "response", None) is None)
+
+
 class _Reading:
     """One batch of insights under way: a few workers share the ids, the first fatal error stops them all."""
 
@@ -204,8 +209,7 @@ class _Reading:
         for failure in failures:
             if not isinstance(failure, ProviderError | TimeBudgetSpent):
                 raise failure
-        # Of several, a provider's word says more than that the time was up.
-        return min(failures, key=lambda failure: isinstance(failure, TimeBudgetSpent), default=None)  # type: ignore[return-value]
+        return min(failures, key=_tells_little, default=None)  # type: ignore[return-value]
 
     async def _work(self) -> None:
         for post_id in self._ids:
