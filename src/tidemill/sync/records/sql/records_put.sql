@@ -4,7 +4,9 @@
 -- Index: synced_records_pkey, for what was there and for the conflict. A digest decides what changed; jsonb's own text is the
 -- canonical form, so that repair can take it again from what is stored.
 -- Wrapped against the planner's guesses, as in layers/sql/post_metrics_write.sql: "(x in (…)) is true" is left to a hash table at any
--- size, a join of two lists of unknown length is not. Fence: the caller's transaction; one lease a connector, so nobody else writes.
+-- size, a join of two lists of unknown length is not. Each key is looked up by itself and in its order, which one index alone has:
+-- for many keys in one condition some planners read the stream, and for "=" they may take an index that has the key last.
+-- Fence: the caller's transaction; one lease a connector, so nobody else writes.
 with clock as materialized (
     select tidemill.now() as now
 ),
@@ -15,8 +17,12 @@ given as materialized (
     select p.key, p.data, sha256(convert_to(p.data::text, 'UTF8')) as hash from parsed as p
 ),
 before as materialized (
-    select r.key, r.hash, r.deleted_at is null as live from public.synced_records as r
-    where r.company_id = $1 and r.connector_id = $2 and r.stream = $3 and r.key = any ($4)
+    select r.key, r.hash, r.live from parsed as p cross join lateral (
+        select r.key, r.hash, r.deleted_at is null as live from public.synced_records as r
+        where r.company_id = $1 and r.connector_id = $2 and r.stream = $3 and r.key >= p.key
+        order by r.key limit 1
+    ) as r
+    where r.key = p.key
 ),
 judged as materialized (
     select g.key, g.data, g.hash, (g.key in (select b.key from before as b)) is true as known,

@@ -20,8 +20,12 @@ given as materialized (
     select encode(n.hash, 'hex') || ':' || n.number as key, n.data, n.hash, n.version from numbered as n
 ),
 before as materialized (
-    select r.key, r.hash, r.deleted_at is null as live from public.synced_records as r
-    where r.company_id = $1 and r.connector_id = $2 and r.stream = $3 and r.key = any (array(select g.key from given as g))
+    select r.key, r.hash, r.live from given as g cross join lateral (
+        select r.key, r.hash, r.deleted_at is null as live from public.synced_records as r
+        where r.company_id = $1 and r.connector_id = $2 and r.stream = $3 and r.key >= g.key
+        order by r.key limit 1
+    ) as r
+    where r.key = g.key
 ),
 judged as materialized (
     select g.key, g.data, g.hash, g.version, (g.key in (select b.key from before as b)) is true as known,
