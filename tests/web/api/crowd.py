@@ -165,7 +165,6 @@ def _lists(job: UUID, connector: UUID, open_runs: int, of_connector: list[int]) 
     middle, at = UUID("80000000-0000-4000-8000-000000000000"), datetime(2026, 1, 1, 4, tzinfo=UTC)
     ids, times = (None, middle), ((None, None), (at, middle))
     jobs, runs = of_connector
-    open_states = ("queued", "running")
 
     def page(*args: Any, own: int = 0) -> Asked:
         return Asked((*args, PAGE), PAGE, reads=True, own=own)
@@ -173,9 +172,15 @@ def _lists(job: UUID, connector: UUID, open_runs: int, of_connector: list[int]) 
     return {
         "connector_list": [page(of, after) for of in (None, "shop", "none") for after in ids],
         "job_list": [
-            page(of, status, after, own=2 * open_runs if status in open_states else jobs if of and status else 0)
+            page(of, status, after, own=jobs if of and status else 0)
             for of in (None, connector)
-            for status in (None, "idle", "error", "paused", "running", "queued")
+            for status in (None, "idle", "error", "paused")
+            for after in ids
+        ],
+        "job_list_open": [
+            Asked((of, status, after, PAGE), 2 * open_runs, reads=True)
+            for of in (None, connector)
+            for status in ("running", "queued")
             for after in ids
         ],
         "run_list": [

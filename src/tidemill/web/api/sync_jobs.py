@@ -27,6 +27,7 @@ __all__ = ["SyncJobRoutes"]
 
 _SQL = Statements("tidemill.web.api.sql")
 _BY_ID = tuple[Literal["sync-jobs"], UUID]
+_OPEN = ("queued", "running")
 _DISABLED = "It is disabled; resume it first."
 _ACTIONS = {
     "run": "Ask for a run now (admins); a run that is open already is answered as it is",
@@ -46,7 +47,8 @@ class SyncJobRoutes:
         """By id."""
         query: SyncJobQuery = call.query
         after = read_after(query.after, _BY_ID)
-        rows = await conn.fetch(_SQL.job_list, query.connector_id, query.status, after and after[1], query.limit + 1)
+        statement = _SQL.job_list_open if query.status in _OPEN else _SQL.job_list
+        rows = await conn.fetch(statement, query.connector_id, query.status, after and after[1], query.limit + 1)
         return paged([struct_of(SyncJob, row) for row in rows], query.limit, lambda item: ("sync-jobs", item.id))
 
     async def get(self, conn: Connection, call: Call) -> Answer:
