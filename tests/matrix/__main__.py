@@ -25,7 +25,7 @@ from tidemill.postgres.home import Home
 
 ROOT = Path(__file__).parents[2]
 DEBIAN = Path("/usr/lib/postgresql")
-ROOMS = ("schema", "postgres", "engine", "sync", "pooler")
+ROOMS = ("schema", "postgres", "engine", "sync", "pooler", "web/api")
 START_S = 30
 PROCESSES = ("-n", "4", "--dist", "loadfile", "--no-loadscope-reorder")
 ALL_S = 1500
@@ -48,7 +48,7 @@ LEGS = {
     # Between the oldest server and the embedded one: what is SQL alone.
     "16": Leg(16, rooms=("schema", "postgres", "engine")),
     # The schema room tests both owners wherever it runs; a pooler does not see who logs in.
-    "owner": Leg(18, plain_owner=True, rooms=("postgres", "engine", "sync")),
+    "owner": Leg(18, plain_owner=True, rooms=("postgres", "engine", "sync", "web/api")),
 }
 
 
