@@ -15,6 +15,7 @@ from tests.connectors.singer.support import CATALOG, SAY_SCHEMA, SCHEMA, Fake, r
 from tidemill.connectors import Redactor, Stream
 from tidemill.connectors.singer import Bounds
 from tidemill.connectors.singer.batcher import Batcher, Cut
+from tidemill.connectors.singer.bookmark import has_bookmark
 
 ITEMS = Stream(name="items", key=("id",), never_empty=True)
 STREAM = {"stream": "items"}
@@ -174,8 +175,13 @@ def test_a_run_that_brings_nothing_is_caught_up_where_the_state_has_a_place_in_t
     assert run(place, told(place)) == [True] * is_one
     assert run(None, told(place)) == [False]  # it began at the beginning
     assert run({"items": 7}, told(place))[-1] is is_one  # it had one, and may have lost it
-    assert True not in run(place, row(1))
-    assert True not in run(place, good=False)
+    assert run(place, row(1)) == [False]
+    assert run(place, good=False) == []
+
+
+def test_a_state_too_deep_to_be_looked_through_has_no_place() -> None:
+    depth = 5000
+    assert not has_bookmark('{"bookmarks": {"items": ' + "[" * depth + "7" + "]" * depth + "}}", ["items"])
 
 
 def test_a_full_load_of_which_a_record_was_refused_deletes_nothing() -> None:

@@ -14,10 +14,19 @@ _NO_PLACE = frozenset(
 
 
 def has_bookmark(state: str | None, names: Iterable[str]) -> bool:
-    """Whether ``state`` has a place in the stream of one of these names; old taps write it without ``bookmarks``."""
+    """Whether ``state`` has a place in the stream of one of these names; old taps write it without ``bookmarks``.
+
+    What is nested too deeply to be looked through has none.
+    """
     if state is None:
         return False
-    whole = msgspec.json.decode(state)
+    try:
+        return _has_place(msgspec.json.decode(state), names)
+    except RecursionError:
+        return False
+
+
+def _has_place(whole: object, names: Iterable[str]) -> bool:
     if not isinstance(whole, dict):
         return False
     places = cast("dict[str, Any]", whole)

@@ -181,9 +181,9 @@ def _passes(posts: Sequence[Post], back_to: datetime | None) -> bool:
     return posts[-1].published_at < back_to and posts[-1].published_at <= posts[0].published_at
 
 
-def _tells_little(failure: Exception) -> int:
+def _tells_little(failure: ProviderError | TimeBudgetSpent) -> int:
     """Of several: the provider's answer says most, then that it was not called after it, least that the time was up."""
-    return 2 if isinstance(failure, TimeBudgetSpent) else int(getattr(failure, "response", None) is None)
+    return 2 if isinstance(failure, TimeBudgetSpent) else int(failure.response is None)
 
 
 class _Reading:
@@ -205,11 +205,13 @@ class _Reading:
             for task in tasks:
                 task.cancel()
             ended = await asyncio.gather(*tasks, return_exceptions=True)
-        failures = [end for end in ended if isinstance(end, Exception)]
-        for failure in failures:
-            if not isinstance(failure, ProviderError | TimeBudgetSpent):
-                raise failure
-        return min(failures, key=_tells_little, default=None)  # type: ignore[return-value]
+        failures: list[ProviderError | TimeBudgetSpent] = []
+        for end in ended:
+            if isinstance(end, ProviderError | TimeBudgetSpent):
+                failures.append(end)
+            elif isinstance(end, Exception):
+                raise end
+        return min(failures, key=_tells_little, default=None)
 
     async def _work(self) -> None:
         for post_id in self._ids:
