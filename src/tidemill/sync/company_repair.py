@@ -61,8 +61,7 @@ class CompanyRepair:
             async with run.transaction() as conn:
                 found = await repair_post_metrics(conn, posts, mend=mend)
                 after = posts[-1]
-                if actions := _actions("posts", account_id, found, mend=mend):
-                    await telling.within(conn, account_id, str(after), actions)
+                await telling.within(conn, account_id, str(after), _actions("posts", account_id, found, mend=mend))
         async with run.transaction() as conn:
             found = await repair_account_insights(conn, [account_id], mend=mend)
             actions = _actions("account", account_id, found, mend=mend)
