@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pytest
 
 from tidemill.engine.recurrence import recurrence
+from tidemill.engine.recurrence.rule import Rule
 from tidemill.errors import InvalidInput
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
@@ -196,6 +197,7 @@ def test_the_default_zone_is_the_owners_and_a_zone_of_its_own_comes_first() -> N
         ({"rrule": "FREQ=YEARLY;BYMONTH=3"}, "rrule"),
         ({"rrule": "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30"}, "rrule"),
         ({"rrule": "FREQ=MINUTELY;INTERVAL=60;BYMINUTE=5"}, "rrule"),
+        ({"rrule": "FREQ=YEARLY;INTERVAL=1000;BYMONTH=2;BYMONTHDAY=29", "start": "2026-01-01T09:00"}, "rrule"),
         ({"rrule": "FREQ=DAILY", "start": "9999-12-31T23:59:59", "timezone": "America/New_York"}, "start"),
     ],
     ids=str,
@@ -215,6 +217,29 @@ def test_count_counts_fires_also_through_an_hour_that_repeats() -> None:
         "2024-11-03T01:30:00-05:00",
         "2024-11-03T02:30:00-05:00",
     ]
+
+
+def test_count_counts_no_further_than_a_century() -> None:
+    plan = recurrence({"rrule": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29;COUNT=1000", "start": "2024-01-01T09:00"})
+    assert plan.next(datetime(2119, 1, 1, tzinfo=UTC)) == datetime(2120, 2, 29, 9, tzinfo=UTC)
+    assert plan.next(datetime(2125, 1, 1, tzinfo=UTC)) is None
+
+
+@pytest.mark.parametrize("rule", ["FREQ=MINUTELY;INTERVAL=60;BYMINUTE=5", "FREQ=HOURLY;INTERVAL=24;BYHOUR=7"])
+def test_a_day_that_is_out_of_step_costs_no_look_at_its_hours(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[date] = []
+    time_of = Rule._time
+
+    def noted(self: Rule, day: date, wanted: time) -> datetime | None:
+        looked.append(day)
+        return time_of(self, day, wanted)
+
+    monkeypatch.setattr(Rule, "_time", noted)
+    with pytest.raises(InvalidInput, match="never comes"):
+        recurrence({"rrule": rule})
+    assert looked == []
+    assert recurrence({"rrule": "FREQ=HOURLY;INTERVAL=25;BYHOUR=7"}).next(NOON) == datetime(2026, 5, 9, 7, tzinfo=UTC)
+    assert len(looked) < 6  # of the reading, and of the one day in 25 that has its hour
 
 
 def test_from_and_until_are_inclusive_and_bound_the_slot_too() -> None:

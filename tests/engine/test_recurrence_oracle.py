@@ -157,8 +157,7 @@ def _by_dateutil(rule: str, start: datetime, end: datetime, most: int) -> list[d
 
 
 STARTS = st.datetimes(datetime(1996, 1, 1), datetime(2030, 1, 1)).map(lambda at: at.replace(microsecond=0))
-# Some rules are walked for a century before they are known to be over: a second each.
-ANY = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @ANY

@@ -157,6 +157,25 @@ async def test_accounts_that_cannot_be_read_are_told_and_the_others_are(database
         assert {whose for whose, _ in await days(w)} == {w.ids[good.id]}
 
 
+async def test_a_token_that_a_replay_finds_refused_is_told_of_once(database_url: str) -> None:
+    async with world(database_url, accounts=2, posts=1) as w:
+        good, refused = w.sim.accounts
+        w.sim.faults.add([refusal(190, endpoint="account_insights", user=refused, message="Session has expired")])
+        connector = await own(w, w.workspace)
+        await replayed(w, connector)
+        marked = await w.db.fetch(
+            "select id, token_status, token_status_reason from public.workspace_threads_accounts order by token_status"
+        )
+        assert [tuple(row) for row in marked] == [
+            (w.ids[refused.id], "invalid", "Session has expired"),
+            (w.ids[good.id], "valid", None),
+        ]
+        again = await replayed(w, connector)
+        unread = [(a["account"], a["reason"]) for a in again["applied_actions"] if a["action"] == "unread"]
+        assert unread == [(str(w.ids[refused.id]), "token_invalid")]
+        assert [event["account"] for event in w.events("needs_reauth")] == [str(w.ids[refused.id])]
+
+
 async def test_when_the_app_must_pause_the_replay_waits_and_goes_on(database_url: str) -> None:
     async with world(database_url, accounts=1, posts=1) as w:
         w.sim.faults.add([refusal(4, endpoint="account_insights", call=2, headers={"Retry-After": "600"})])

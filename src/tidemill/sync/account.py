@@ -27,6 +27,9 @@ KIND = "sync_account"
 USER_ACTION_PAUSE = timedelta(hours=6)
 """How long an account rests that its owner must unlock at the provider first: the slow retry."""
 
+TOKEN_TROUBLES = {"token_invalid": "invalid", "user_action": "user_action"}
+"""The status of a token, by the reason that it could not be used for."""
+
 _FINAL = frozenset({"completed", "partial", "failed", "skipped"})
 
 
@@ -168,15 +171,12 @@ class AccountSync:
         if error is not None and error.response is not None:
             metadata["api_response"] = error.response
         work.tally.calls = work.tally.retries = 0
-        told = None
+        told = False
 
         async def consequences(conn: Connection) -> None:
             nonlocal told
-            if verdict.reason in ("token_invalid", "user_action"):
-                status = "invalid" if verdict.reason == "token_invalid" else "user_action"
-                told = await conn.fetchrow(
-                    SQL.token_trouble, work.account, status, error.message if error else None, *work.token_key
-                )
+            if verdict.reason in TOKEN_TROUBLES:
+                told = await mark_token(conn, work.account, work.token_key, verdict, error)
             elif verdict.reason == "permission" and verdict.status == "failed":
                 await conn.execute(SQL.disable_step, work.account, step)
             elif work.user_must_act and verdict.status == "completed" and metadata["api_calls"]:
@@ -210,6 +210,17 @@ class AccountSync:
         work.token = Secret(self.vault.open(row["sealed"], token_aad(work.workspace, row["id"])))
         work.token_key = (row["id"], row["version"])
         return True
+
+
+async def mark_token(
+    conn: Connection, account: UUID, key: tuple[UUID, int], verdict: Verdict, error: ProviderError | None
+) -> bool:
+    """Mark the account of a token that the provider refused, or whose user has to act, in the caller's transaction.
+
+    Nothing is marked once another token has taken the place of that one. Answers whether to tell the tenant now.
+    """
+    status = TOKEN_TROUBLES[verdict.reason or ""]
+    return await conn.fetchrow(SQL.token_trouble, account, status, error.message if error else None, *key) is not None
 
 
 async def _commit(work: Work, step: Step, progress: Progress, observed: Observed) -> None:

@@ -25,7 +25,7 @@ from tidemill.connectors.threads.connector import EARLIEST_INSIGHTS
 from tidemill.engine import Done, Fail, Outcome, Partial, Skip, Snooze
 from tidemill.errors import InvalidInput, TidemillError
 from tidemill.postgres import Record
-from tidemill.sync.account import token_aad
+from tidemill.sync.account import TOKEN_TROUBLES, mark_token, token_aad
 from tidemill.sync.company import workspaces_of
 from tidemill.sync.jobs import Run
 from tidemill.sync.layers import DayViews, replay_views_days
@@ -115,7 +115,7 @@ class CompanyReplay:
 
     async def _account(self, run: Run, row: Record, spans: Sequence[Window], telling: Telling) -> Snooze | None:
         """One account, a call and a commit a span; what puts the rest of it off, None once it is through."""
-        verdict, error = COMPLETED, None
+        verdict, error, told = COMPLETED, None, False
         scopes = Scopes.of("threads", self.app_id, row["threads_user_id"])
         try:
             token = self._token(row)
@@ -131,16 +131,20 @@ class CompanyReplay:
         except _Unfit as e:
             verdict = Verdict("skipped", str(e))
         except VaultError as e:
-            verdict, error = Verdict("failed", "token_unreadable"), str(e)
+            verdict, error = Verdict("failed", "token_unreadable"), e
         except TimeBudgetSpent as e:
-            verdict, error = time_budget_verdict(wrote=telling.place_in(row["id"]) is not None), str(e)
+            verdict, error = time_budget_verdict(wrote=telling.place_in(row["id"]) is not None), e
         except ProviderError as e:
             if later := await _wait(run, telling, row["id"], e):
                 return later
-            verdict, error = step_verdict(e, wrote=telling.place_in(row["id"]) is not None), str(e)
+            verdict, error = step_verdict(e, wrote=telling.place_in(row["id"]) is not None), e
         telling.counts[verdict.status] += 1
         async with run.transaction() as conn:
             await telling.through(conn, row["id"], _troubles(row["id"], verdict, error))
+            if isinstance(error, ProviderError) and verdict.reason in TOKEN_TROUBLES:
+                told = await mark_token(conn, row["id"], (row["token_id"], row["token_version"]), verdict, error)
+        if told:
+            run.ctx.log.warning("needs_reauth", account=str(row["id"]), reason=verdict.reason)
         return None
 
     def _token(self, row: Record) -> Secret:
@@ -260,11 +264,11 @@ def _actions(account: UUID, found: DaysFound, mode: str) -> list[dict[str, Any]]
     ]
 
 
-def _troubles(account: UUID, verdict: Verdict, error: str | None) -> list[dict[str, Any]]:
+def _troubles(account: UUID, verdict: Verdict, error: Exception | None) -> list[dict[str, Any]]:
     if verdict.reason is None:
         return []
     told = {"action": "unread", "of": VIEWS, "account": str(account), "count": 1, "reason": verdict.reason}
-    return [told | ({"error": error} if error else {})]
+    return [told | ({"error": str(error)} if error else {})]
 
 
 def _outcome(telling: Telling, *, everything: bool) -> Outcome:

@@ -125,11 +125,12 @@ class Rule:
 
     @cached_property
     def _counted(self) -> list[datetime]:
-        """All fires of a rule with COUNT."""
+        """The fires of a rule with COUNT, those in its first century."""
         endless = replace(self, parts=replace(self.parts, count=None))
         fires: list[datetime] = []
+        end = self._end(self.start)
         fire = endless.next(first_occurrence(self.zone, self.start) - TICK)
-        while fire is not None and len(fires) < (self.parts.count or 0):
+        while fire is not None and fire.date() < end and len(fires) < (self.parts.count or 0):
             fires.append(fire)
             fire = endless.next(fire)
         return fires
@@ -161,9 +162,7 @@ class Rule:
         if p.freq not in (HOURLY, MINUTELY):
             found = first_time((wanted.hour, wanted.minute, wanted.second), p.hours, p.minutes, p.seconds)
             return datetime.combine(day, time(*found)) if found else None
-        size = 60 if p.freq == MINUTELY else 1
-        origin = self.start.hour * size + (self.start.minute if p.freq == MINUTELY else 0)
-        passed = (day - self.start.date()).days * 24 * size - origin
+        passed = self._passed(day)
         for hour in p.hours:
             if hour < wanted.hour:
                 continue
@@ -175,6 +174,20 @@ class Rule:
             if minutes and (found := first_time(earliest, (hour,), minutes, p.seconds)):
                 return datetime.combine(day, time(*found))
         return None
+
+    def _passed(self, day: date) -> int:
+        """Hours or minutes, as FREQ says, from the start to the first of a day."""
+        days = (day - self.start.date()).days
+        if self.parts.freq == HOURLY:
+            return days * 24 - self.start.hour
+        return (days * 24 - self.start.hour) * 60 - self.start.minute
+
+    @cached_property
+    def _steps(self) -> frozenset[int]:
+        """How far into an interval a day may begin, so that one of its hours or minutes can be in step."""
+        p = self.parts
+        units = p.hours if p.freq == HOURLY else [hour * 60 + minute for hour in p.hours for minute in p.minutes]
+        return frozenset(-unit % p.interval for unit in units)
 
     def _positioned(self, local: datetime) -> Iterator[datetime]:
         """What BYSETPOS chooses of each period."""
@@ -225,7 +238,7 @@ class Rule:
     def _period_after(self, first: date) -> date:
         match self.parts.freq:
             case "YEARLY":
-                return first.replace(year=first.year + 1)
+                return _next_month(first.replace(month=12))
             case "MONTHLY":
                 return _next_month(first)
             case "WEEKLY":
@@ -245,7 +258,7 @@ class Rule:
             case "DAILY":
                 passed = (day - start).days
             case _:
-                return False
+                return self._passed(day) % self.parts.interval not in self._steps
         return passed % self.parts.interval != 0
 
     def _on(self, day: date) -> bool:

@@ -1,7 +1,7 @@
 -- Called by: the replay of a company's accounts, a page at a time. Index: workspaces' (company_id, id), accounts by workspace,
 -- idx_workspace_threads_tokens_primary. Fence: none; it only looks.
 -- Parameters: company, workspaces (null = all of its), after id (null = first), limit.
-select a.id, a.username, a.workspace_id, a.threads_user_id, t.id as token_id, t.access_token_encrypted as sealed,
+select a.id, a.username, a.workspace_id, a.threads_user_id, t.id as token_id, t.version as token_version, t.access_token_encrypted as sealed,
   case when t.expires_at > tidemill.now() then case when a.token_status = 'invalid' then 'token_invalid' end else 'token_expired' end as unfit
 from public.workspaces w
 join public.workspace_threads_accounts a on a.workspace_id = w.id
