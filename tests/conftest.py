@@ -194,6 +194,12 @@ def database_url(server_url: str, owner_url: str, _template: str) -> Iterator[st
 
 
 @pytest.fixture
+def superuser_url(database_url: str, server_url: str) -> str:
+    """This test's database as the server's superuser, for what an owner may not arrange."""
+    return with_database(server_url, urlsplit(database_url).path.removeprefix("/"))
+
+
+@pytest.fixture
 async def db(database_url: str) -> AsyncIterator[Database]:
     """An open pool on this test's database."""
     async with await Database.open(database_url, name="tidemill tests") as database:

@@ -12,11 +12,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
 
-from tidemill.postgres import Connection, Database
+from tests.conftest import administer
+from tidemill.postgres import Connection, Database, connect
 
 MOST_STEPS = 200
 _ANSWERS_WITHIN_S = 0.003
@@ -65,6 +67,18 @@ class _OnePool:
         return self._conn
 
     async def release(self, conn: SteppedConnection, *, timeout: float | None = None) -> None: ...
+
+
+@asynccontextmanager
+async def watching(superuser_url: str) -> AsyncGenerator[Connection]:
+    """A superuser's connection that asks who waits for whom. In sessions after it deadlocks are looked for early."""
+    name = urlsplit(superuser_url).path.removeprefix("/")
+    await administer(superuser_url, f"alter database {name} set deadlock_timeout = '30ms'")
+    conn = await connect(superuser_url, name="watcher")
+    try:
+        yield conn
+    finally:
+        conn.terminate()
 
 
 @asynccontextmanager

@@ -6,18 +6,16 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
 from itertools import combinations_with_replacement
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from tests.conftest import administer
-from tests.engine.interleaving import Run, interleave, stepped
+from tests.engine.interleaving import Run, interleave, stepped, watching
 from tests.engine.scenes import ACTS, Scene, scene
 from tests.engine.truths import untrue
 from tidemill.engine import KeyHeld
 from tidemill.errors import LeaseLost
-from tidemill.postgres import Connection, Database, connect
+from tidemill.postgres import Connection, Database
 
 THIEVES = {"rescue", "finish", "back off", "bury", "overdue"}
 """Actors that, if they did anything, took the written job from its holder."""
@@ -25,13 +23,9 @@ ALLOWED = (KeyHeld, LeaseLost, asyncpg.DeadlockDetectedError, asyncpg.Serializat
 
 
 @pytest.fixture
-async def watcher(database_url: str, server_url: str) -> AsyncIterator[Connection]:
-    """A connection that asks who waits for whom. Deadlocks are looked for early, where a superuser may say so."""
-    name = urlsplit(database_url).path.removeprefix("/")
-    await administer(server_url, f"alter database {name} set deadlock_timeout = '30ms'")
-    conn = await connect(database_url, name="watcher")
-    yield conn
-    conn.terminate()
+async def watcher(superuser_url: str) -> AsyncIterator[Connection]:
+    async with watching(superuser_url) as conn:
+        yield conn
 
 
 async def explore(s: Scene, watcher: Connection, acts: tuple[str, ...], switches: int | None) -> Counter[str]:

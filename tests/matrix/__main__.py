@@ -29,7 +29,7 @@ ROOMS = ("schema", "postgres", "engine", "sync", "pooler", "web/api")
 START_S = 30
 PROCESSES = ("-n", "4", "--dist", "loadfile", "--no-loadscope-reorder")
 ALL_S = 1500
-"""Seconds that all legs together may take; on two quiet cores they need half."""
+"""Seconds that all legs together may take; on two quiet cores they need two thirds of it."""
 ELSEWHERE = ("test_embedded.py", "test_cluster.py")
 """Tests of how the embedded server is kept: they start servers of their own."""
 

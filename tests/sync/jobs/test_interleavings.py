@@ -9,16 +9,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from itertools import combinations_with_replacement
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from tests.conftest import administer
 from tests.engine.by_hand import claim, let_die, new_node
-from tests.engine.interleaving import interleave, stepped
+from tests.engine.interleaving import interleave, stepped, watching
 from tests.engine.truths import LIVE, untrue
 from tidemill.connectors import Connector
 from tidemill.engine import Context, Engine, Job
@@ -27,7 +25,7 @@ from tidemill.engine.finish import Ending, finish_all
 from tidemill.engine.rescue import POISON_LIMIT, rescue_orphans
 from tidemill.engine.statements import SQL
 from tidemill.errors import LeaseLost
-from tidemill.postgres import Connection, Database, connect
+from tidemill.postgres import Connection, Database
 from tidemill.sync.jobs.asked import Asked
 from tidemill.sync.jobs.firing import Firing
 from tidemill.sync.jobs.lane import KIND
@@ -84,6 +82,7 @@ class Scene:
     """A sync job in some state, kept as a copy to start each order from."""
 
     world: World
+    keeper: Connection
     job: UUID
     holder: int = 0
     leased: list[Job] = field(default_factory=list[Job])
@@ -104,19 +103,19 @@ class Scene:
             f"delete from {t}; insert into {t} overriding system value select * from kept.{t.partition('.')[2]};"
             for t in TABLES
         )
-        # Without triggers: they would plan the rows anew.
-        await db.execute("begin; set local session_replication_role = replica;" + "".join(copies) + "commit")
+        # Without triggers, by who may say so: they would plan the rows anew.
+        await self.keeper.execute("begin; set local session_replication_role = replica;" + "".join(copies) + "commit")
         places = {row["id"]: row["place"] for row in await db.fetch(SQL.places, [job.id for job in self.leased])}
         self.leased = [replace(job, place=places[job.id]) for job in self.leased]
 
 
-async def scene(w: World, name: str, overlap: str) -> Scene:
+async def scene(w: World, keeper: Connection, name: str, overlap: str) -> Scene:
     """A sync job whose fire is due and that was asked for a run.
 
     In ``running`` a node holds a run of it as well, in ``orphaned`` one that is gone, the last of several.
     """
     await w.clock(NOON)
-    s = Scene(w, await w.job({**QUARTERS, "overlap": overlap}))
+    s = Scene(w, keeper, await w.job({**QUARTERS, "overlap": overlap}))
     await w.engine.names.learn(w.db, [KIND], ["sync_jobs"])
     await Planning(w.db, w.jobs.types).plan(NEVER)
     if name != "due":
@@ -198,13 +197,9 @@ ACTS: dict[str, dict[str, Act]] = {
 
 
 @pytest.fixture
-async def watcher(database_url: str, server_url: str) -> AsyncIterator[Connection]:
-    """A connection that asks who waits for whom. Deadlocks are looked for early, where a superuser may say so."""
-    name = urlsplit(database_url).path.removeprefix("/")
-    await administer(server_url, f"alter database {name} set deadlock_timeout = '30ms'")
-    conn = await connect(database_url, name="watcher")
-    yield conn
-    conn.terminate()
+async def watcher(superuser_url: str) -> AsyncIterator[Connection]:
+    async with watching(superuser_url) as conn:
+        yield conn
 
 
 async def all_of(
@@ -213,7 +208,7 @@ async def all_of(
     """Every order of so many actors of a scene; how often each kind of thing happened."""
     met: Counter[str] = Counter()
     async with world(db) as w, stepped(db.url, at_once) as dbs:
-        s = await scene(w, name, overlap)
+        s = await scene(w, watcher, name, overlap)
         for acts in combinations_with_replacement(ACTS[name], at_once):
             works = [partial(ACTS[name][act], s) for act in acts]
             async for run in interleave(dbs, works, watcher, before=s.restore, switches=switches):
