@@ -2,9 +2,9 @@
 
     python -m benchmarks.engine [--jobs 60000] [--rounds 5] [--quick] [--only tidemill,thin,graphile-worker]
 
-Contenders take turns in each round, on one server (embedded, durable defaults), each as a process of its own. A rate is
-the median of the rounds; a ratio is the median of the rounds' ratios. A round of drains counts only where the thin
-engine is as much ahead of graphile-worker as it is on a machine that does nothing else.
+Contenders take turns in each round, each time another one first, on one server (embedded, durable defaults), each as
+a process of its own. A rate is the median of the rounds; a ratio is the median of the rounds' ratios. A round of drains
+counts only where the thin engine is as much ahead of graphile-worker as it is on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from typing import TypeVar
 
 import asyncpg
 
-from benchmarks.engine_measures import Drain, Idle, drain, idle
+from benchmarks.engine_measures import Drain, Idle, Pickup, drain, idle, pickup
 from benchmarks.engine_process import Contender
 from benchmarks.engine_results import TENANTS, Results
 from benchmarks.engine_server import Server
@@ -33,8 +34,9 @@ from tidemill.postgres import embedded
 
 T = TypeVar("T")
 
-SAMPLES = 3000
-QUICK_JOBS, QUICK_ROUNDS, QUICK_SAMPLES = 5000, 2, 200
+PICKUP_ROUNDS, SAMPLES = 15, 200
+"""Of pickups: many short rounds, since how long a disk takes to commit changes from minute to minute."""
+QUICK_JOBS, QUICK_ROUNDS, QUICK_SAMPLES = 5000, 2, 100
 IDLE_WINDOW_S, QUICK_IDLE_WINDOW_S = 20.0, 5.0
 SINGLE = 1000
 
@@ -51,11 +53,12 @@ async def prepare(peers: list[Peer], results: Results) -> list[Contender]:
 
 
 async def take_turns(
-    contenders: list[Contender], results: Results, measure: Callable[[Contender], Awaitable[T]]
+    turn: int, contenders: list[Contender], results: Results, measure: Callable[[Contender], Awaitable[T]]
 ) -> dict[str, T]:
-    """One round: everybody's turn. Who fails is out of the run."""
+    """One round: everybody's turn, so that nobody always comes after the same. Who fails is out of the run."""
     figures: dict[str, T] = {}
-    for contender in list(contenders):
+    first = turn % len(contenders) if contenders else 0
+    for contender in contenders[first:] + contenders[:first]:
         name = contender.peer.name
         try:
             figures[name] = await measure(contender)
@@ -68,25 +71,30 @@ async def take_turns(
 
 
 def _short(figures: object) -> str:
-    assert isinstance(figures, Drain | Idle)
+    assert isinstance(figures, Drain | Idle | Pickup)
+    if isinstance(figures, Pickup):
+        return f"median {1000 * statistics.median(figures.samples):.2f} ms"
     return json.dumps({k: round(v, 4) for k, v in asdict(figures).items() if isinstance(v, float)})
 
 
 async def measure(options: argparse.Namespace, server: Server, results: Results, peers: list[Peer]) -> None:
-    """All rounds: of drains as many as are wanted or twice that with those that do not count; then of being idle."""
+    """All rounds: of drains as many as are wanted or twice that with those that do not count; then the others."""
     contenders = await prepare(peers, results)
     single = min(SINGLE, options.jobs // 10)
     tries = 0
     while len(results.drains) < options.rounds and tries < 2 * options.rounds:
         tries += 1
         print(f"drains, round {tries}", file=sys.stderr)
-        results.add(await take_turns(contenders, results, lambda c: drain(server, c, options.jobs, single)))
-    samples = max(1, (QUICK_SAMPLES if options.quick else SAMPLES) // options.rounds)
+        results.add(await take_turns(tries, contenders, results, lambda c: drain(server, c, options.jobs, single)))
     window = QUICK_IDLE_WINDOW_S if options.quick else IDLE_WINDOW_S
     contenders = [contender for contender in contenders if contender.peer.name != TENANTS]
     for turn in range(options.rounds):
         print(f"idle, round {turn + 1}", file=sys.stderr)
-        results.idles.append(await take_turns(contenders, results, lambda c: idle(server, c, samples, single, window)))
+        results.idles.append(await take_turns(turn, contenders, results, lambda c: idle(server, c, single, window)))
+    samples, rounds = (QUICK_SAMPLES, QUICK_ROUNDS) if options.quick else (SAMPLES, PICKUP_ROUNDS)
+    for turn in range(rounds):
+        print(f"pickups, round {turn + 1}", file=sys.stderr)
+        results.pickups.append(await take_turns(turn, contenders, results, lambda c: pickup(server, c, samples)))
 
 
 async def run(options: argparse.Namespace, embedded_server: embedded.EmbeddedServer, peers: list[Peer]) -> Results:

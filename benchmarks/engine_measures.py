@@ -1,4 +1,4 @@
-"""The measurements of the engine benchmark: one contender's turn at the drain, and at being idle."""
+"""The measurements of the engine benchmark: one contender's turn at the drain, at being idle, and at picking up."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ SETTLED_S = 3.0
 """After a worker's start, before it counts as idle."""
 GAP_S = 0.02
 """Between two single jobs, on average."""
+WARMING = 200
+"""Single jobs before those whose pickup counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,18 @@ class Idle:
         statements_s: what it sends a second while nothing comes.
         beside_s: jobs a second that one connection enqueues one by one while the worker runs them.
         held_s: the same while another transaction stays open that has enqueued a job.
-        pickups: of single jobs, seconds from call to handler.
     """
 
     statements_s: float
     beside_s: float
     held_s: float | None
-    pickups: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Pickup:
+    """Single jobs sent to an idle worker; of each, seconds from the call to its handler's start."""
+
+    samples: list[float]
 
 
 async def drain(server: Server, contender: Contender, jobs: int, single: int) -> Drain:
@@ -85,18 +92,18 @@ async def drain(server: Server, contender: Contender, jobs: int, single: int) ->
     )
 
 
-async def idle(server: Server, contender: Contender, jobs: int, single: int, window_s: float) -> Idle:
-    """Count an idle worker's statements for ``window_s`` seconds, then send it jobs one by one from another process.
+async def idle(server: Server, contender: Contender, single: int, window_s: float) -> Idle:
+    """Count an idle worker's statements for ``window_s`` seconds, then enqueue jobs beside it as fast as that goes.
 
-    First ``single`` as fast as that goes, where possible again beside an open transaction; then ``jobs`` with gaps.
+    ``single`` of them, where possible again beside an open transaction.
 
     Raises:
-        CannotRun: the contender failed, or did not pick every job up.
+        CannotRun: the contender failed.
     """
     async with server.database() as url:
         await contender.call(url, "install")
         await server.settle()
-        async with contender.worker(url, jobs + single * (2 if contender.peer.hold else 1), recorded=True) as worker:
+        async with contender.worker(url, single * (2 if contender.peer.hold else 1), recorded=True) as worker:
             worker.go()
             await asyncio.sleep(SETTLED_S)
             statements_s = await server.statements(window_s)
@@ -105,6 +112,24 @@ async def idle(server: Server, contender: Contender, jobs: int, single: int, win
             if contender.peer.hold:
                 async with server.holding(contender.peer.hold):
                     held_s = await _single(contender, url, single)
+            await worker.hear("handled", 60)
+            await worker.stop()
+    return Idle(statements_s, beside_s, held_s)
+
+
+async def pickup(server: Server, contender: Contender, jobs: int) -> Pickup:
+    """Send jobs one by one, with gaps, from another process to a worker that has been warmed and is idle again.
+
+    Raises:
+        CannotRun: the contender failed, or did not pick every job up.
+    """
+    async with server.database() as url:
+        await contender.call(url, "install")
+        await server.settle()
+        async with contender.worker(url, WARMING + jobs, recorded=True) as worker:
+            worker.go()
+            await asyncio.sleep(SETTLED_S)
+            await _single(contender, url, WARMING)
             async with server.watch(contender.peer.busy) as watch:
                 await watch.until_idle(timeout=60)
             sent = (await contender.call(url, "trickle", jobs, GAP_S))["sent"]
@@ -112,7 +137,7 @@ async def idle(server: Server, contender: Contender, jobs: int, single: int, win
             starts = dict((await worker.stop())["starts"])
     if len(starts) < jobs:
         raise CannotRun(f"ran {jobs - len(starts)} of {jobs} jobs never and others twice")
-    return Idle(statements_s, beside_s, held_s, [starts[number] - at for number, at in sent])
+    return Pickup([starts[number] - at for number, at in sent])
 
 
 async def _single(contender: Contender, url: str, jobs: int) -> float:

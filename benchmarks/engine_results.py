@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.engine_measures import Drain, Idle
+from benchmarks.engine_measures import Drain, Idle, Pickup
 from benchmarks.peers import Peer
 
 LEAD = 2.3
@@ -49,6 +49,7 @@ class Results:
     drains: list[dict[str, Drain]] = field(default_factory=list[dict[str, Drain]])
     disturbed: list[dict[str, Drain]] = field(default_factory=list[dict[str, Drain]])
     idles: list[dict[str, Idle]] = field(default_factory=list[dict[str, Idle]])
+    pickups: list[dict[str, Pickup]] = field(default_factory=list[dict[str, Pickup]])
     not_run: dict[str, str] = field(default_factory=dict[str, str])
 
     def add(self, drains: dict[str, Drain]) -> None:
@@ -158,7 +159,7 @@ class Results:
 
     def _pickup(self, name: str, share: int) -> float | None:
         """Percentile over all rounds' samples, seconds."""
-        samples = sorted(pickup for idles in self.idles if name in idles for pickup in idles[name].pickups)
+        samples = sorted(sample for pickups in self.pickups if name in pickups for sample in pickups[name].samples)
         return samples[min(len(samples) - 1, len(samples) * share // 100)] if samples else None
 
     def _beside(self, peers: list[Peer]) -> float | None:
