@@ -195,12 +195,19 @@ class _Reading:
         self._client = client
         self._total = len(post_ids)
         self._ids: Iterator[str] = iter(post_ids)
+        self._stopped = False
 
     async def run(self, workers: int) -> ProviderError | TimeBudgetSpent | None:
         """Read all; gives back, never raises, what stopped it short."""
         tasks = [asyncio.create_task(self._work()) for _ in range(min(workers, self._total))]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            first, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            self._stopped = True
+            if others and all(
+                isinstance(e := task.exception(), ProviderError) and e.response is None for task in first
+            ):
+                # Held back, they say, for what one of the others was answered, who is about to tell it.
+                await asyncio.wait(others)
         finally:
             for task in tasks:
                 task.cancel()
@@ -215,6 +222,8 @@ class _Reading:
 
     async def _work(self) -> None:
         for post_id in self._ids:
+            if self._stopped:
+                return
             try:
                 self.records.append(await self._client.post_insights(post_id))
             except ProviderError as e:
