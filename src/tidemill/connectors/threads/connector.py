@@ -203,10 +203,10 @@ class _Reading:
         try:
             first, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             self._stopped = True
-            if others and all(
-                isinstance(e := task.exception(), ProviderError) and e.response is None for task in first
-            ):
-                # Held back, they say, for what one of the others was answered, who is about to tell it.
+            failed = [e for task in first if (e := task.exception())]
+            if others and all(isinstance(e, ProviderError) and e.response is None for e in failed):
+                # Held back, they say, for what one of the others was answered, who is about to tell it. Each call has
+                # its own deadline, and nobody begins another.
                 await asyncio.wait(others)
         finally:
             for task in tasks:
