@@ -38,6 +38,11 @@ async def replayed(w: World, connector: Any, **payload: Any) -> Any:
     return await ran(w, await add_job(w, connector, "replay", **{"window": MAY, "streams": [VIEWS], **payload}))
 
 
+def unread(run: Any) -> list[str]:
+    """Why accounts were not read."""
+    return [action["reason"] for action in run["applied_actions"] if action["action"] == "unread"]
+
+
 def did(run: Any) -> list[tuple[str, int]]:
     return [(action["action"], action["count"]) for action in run["applied_actions"]]
 
@@ -174,6 +179,17 @@ async def test_a_token_that_a_replay_finds_refused_is_told_of_once(database_url:
         unread = [(a["account"], a["reason"]) for a in again["applied_actions"] if a["action"] == "unread"]
         assert unread == [(str(w.ids[refused.id]), "token_invalid")]
         assert [event["account"] for event in w.events("needs_reauth")] == [str(w.ids[refused.id])]
+
+
+async def test_an_account_whose_user_must_act_is_asked_again_after_hours(database_url: str) -> None:
+    async with world(database_url, accounts=1, posts=1) as w:
+        [account] = w.sim.accounts
+        w.sim.faults.add([refusal(190, 459, endpoint="account_insights", user=account, times=1)])
+        connector = await own(w, w.workspace)
+        assert [unread(await replayed(w, connector)) for _ in range(2)] == [["user_action"]] * 2
+        assert w.sim.calls.of(user=account.id) == 1
+        await w.set_clocks(w.now + timedelta(hours=7))
+        assert unread(await replayed(w, connector)) == []
 
 
 async def test_when_the_app_must_pause_the_replay_waits_and_goes_on(database_url: str) -> None:

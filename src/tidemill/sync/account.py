@@ -197,8 +197,7 @@ class AccountSync:
                 consequences=consequences,
             )
         )
-        if verdict.reason == "user_action" and work.scopes.account:
-            await self.gate.blocked(work.scopes.account, USER_ACTION_PAUSE, "user_action")
+        await await_user(self.gate, work.scopes, verdict)
         if told:
             work.ctx.log.warning("needs_reauth", account=str(work.account), reason=verdict.reason)
 
@@ -221,6 +220,12 @@ async def mark_token(
     """
     status = TOKEN_TROUBLES[verdict.reason or ""]
     return await conn.fetchrow(SQL.token_trouble, account, status, error.message if error else None, *key) is not None
+
+
+async def await_user(gate: SharedGate, scopes: Scopes, verdict: Verdict) -> None:
+    """Let an account rest whose user has to act at the provider first."""
+    if verdict.reason == "user_action" and scopes.account:
+        await gate.blocked(scopes.account, USER_ACTION_PAUSE, verdict.reason)
 
 
 async def _commit(work: Work, step: Step, progress: Progress, observed: Observed) -> None:

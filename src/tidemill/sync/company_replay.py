@@ -25,7 +25,7 @@ from tidemill.connectors.threads.connector import EARLIEST_INSIGHTS
 from tidemill.engine import Done, Fail, Outcome, Partial, Skip, Snooze
 from tidemill.errors import InvalidInput, TidemillError
 from tidemill.postgres import Record
-from tidemill.sync.account import TOKEN_TROUBLES, mark_token, token_aad
+from tidemill.sync.account import TOKEN_TROUBLES, await_user, mark_token, token_aad
 from tidemill.sync.company import workspaces_of
 from tidemill.sync.jobs import Run
 from tidemill.sync.layers import DayViews, replay_views_days
@@ -120,7 +120,10 @@ class CompanyReplay:
         try:
             token = self._token(row)
             names = [name for name in scopes if name is not None]
-            self.gate.learn(scopes, await run.ctx.engine.budgets.look(names))
+            known = await run.ctx.engine.budgets.look(names)
+            self.gate.learn(scopes, known)
+            if any(s.reason == "user_action" and s.blocked_s is not None for s in known.values()):
+                raise _Unfit("user_action")
             place = telling.place_in(row["id"])
             for span in (span for span in spans if not place or _since(span) > place):
                 days = await self._read(run, scopes, token, span)
@@ -143,6 +146,8 @@ class CompanyReplay:
             await telling.through(conn, row["id"], _troubles(row["id"], verdict, error))
             if isinstance(error, ProviderError) and verdict.reason in TOKEN_TROUBLES:
                 told = await mark_token(conn, row["id"], (row["token_id"], row["token_version"]), verdict, error)
+        if isinstance(error, ProviderError):
+            await await_user(self.gate, scopes, verdict)
         if told:
             run.ctx.log.warning("needs_reauth", account=str(row["id"]), reason=verdict.reason)
         return None
