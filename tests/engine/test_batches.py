@@ -140,7 +140,7 @@ async def test_at_its_deadline_what_is_left_of_a_batch_is_ended_skipped_and_it_c
         await quiet(db)
         async with db.transaction() as conn:
             assert not await advance_batch(conn, batch, None)
-        assert worker.lost == 2
+    assert worker.lost == 2
     [(args, summary)] = fleet.closed
     assert args["reason"] == "deadline"
     assert summary == BatchSummary(5, 5, {"done": 1, "skipped": 4}, "deadline")

@@ -118,5 +118,5 @@ async def test_jobs_end_where_they_are_after_the_table_of_leases_was_rewritten(d
         await plain.close()
         go.set()
         await quiet(db)
-        assert worker.lost == 1
+    assert worker.lost == 1
     assert await db.fetchval("select count(*) from tidemill.job_run where outcome = 'done'") == 4
