@@ -18,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 from tidemill.postgres import Database, connect, migrate
@@ -35,6 +36,10 @@ pytest_plugins = ["pytester"]
 # Many tests start processes of Tidemill's. Each would compile it anew, which takes as long as all else at its start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("tidemill", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tidemill")
 
 LONGEST = (
     "tests/chaos/test_kill_worker.py",

@@ -12,7 +12,7 @@ from tidemill.engine import Context, Engine, Kind
 from tidemill.postgres import Database, connect
 
 BEAT = "update tidemill.node set expires_at"
-LEASE_S = 6.0
+LEASE_S = 12.0
 
 
 async def test_a_heartbeat_that_falls_silent_is_sent_on_another_connection_before_the_lease_is_lost(

@@ -90,7 +90,7 @@ async def test_a_run_whose_every_worker_died_frees_its_lock_and_is_ended_at_its_
             victim.kill()
         died = await db.fetchval("select clock_timestamp()")
         locked_until = await db.fetchval("select locked_until from system_job_locks where job_type = 'scheduled_sync'")
-        assert locked_until <= died + timedelta(seconds=LEASE_S)
+        assert locked_until <= died + timedelta(seconds=LEASE_S + 1)  # what it had sent may come a moment later
         await until(lambda: _free(db), what="a free lock")
 
         await db.fetchval("select tidemill.set_clock($1)", NOW + PERIOD)

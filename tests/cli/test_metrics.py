@@ -11,24 +11,12 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.cli.support import CRON_SECRET, DEADLINE_S, environ, events, started, tidemill, until
+from tests.ports import free_port
 
 
 @pytest.fixture
 def env(database_url: str) -> dict[str, str]:
     return environ(TIDEMILL_DATABASE_URL=database_url, CRON_SECRET=CRON_SECRET)
-
-
-def two_free_ports() -> int:
-    """The first of two ports that follow each other, both free a moment ago."""
-    for _ in range(100):
-        with socket.create_server(("127.0.0.1", 0)) as first:
-            port: int = first.getsockname()[1]
-            try:
-                with socket.create_server(("127.0.0.1", port + 1)):
-                    return port
-            except OSError:
-                continue
-    raise AssertionError("no two ports in a row are free")
 
 
 def figures(url: str) -> str:
@@ -37,7 +25,7 @@ def figures(url: str) -> str:
 
 
 def test_every_process_of_a_fleet_has_the_port_after_the_one_before(env: dict[str, str], tmp_path: Path) -> None:
-    port = two_free_ports()
+    port = free_port(in_a_row=2)
     address = f"--metrics=127.0.0.1:{port}"
     with started("worker", "--processes=2", address, folder=tmp_path, env=env) as (parent, output):
         served = until(lambda: len(found := events(output, "metrics_served")) == 2 and found, "both serve")

@@ -15,7 +15,7 @@ from tidemill.postgres import Database
 
 from .api_app import SOON, Greeting, greet, loose, nothing
 from .api_running import application, results, running
-from .support import quiet
+from .support import quiet, until
 
 
 async def test_a_job_is_enqueued_with_its_time_key_priority_and_tenant(database_url: str, db: Database) -> None:
@@ -94,13 +94,13 @@ async def test_a_handler_enqueues_in_its_fenced_transaction(database_url: str, d
 
 async def test_a_declared_schedule_enqueues_its_job(database_url: str, db: Database) -> None:
     app = application(database_url)
-    app.schedule(greet, Greeting("cron"), cron="*/5 * * * *")
-    app.schedule(nothing, cron="0 3 * * *", timezone="Asia/Taipei", name="nightly")
+    app.schedule(greet, Greeting("cron"), cron="0 0 29 2 *")
+    app.schedule(nothing, cron="0 0 29 2 *", timezone="Asia/Taipei", name="rare")
     async with running(app):
         await app.rooms.declare_schedules()
         await db.execute("update tidemill.schedule set next_at = tidemill.now() where name like '%greet'")
         await app.rooms.schedules.tick()
-        await quiet(db)
+        await until(lambda: results(db), what="the schedule's job")
     assert list((await results(db)).values()) == ["hello cron"]
 
 

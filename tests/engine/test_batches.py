@@ -190,7 +190,7 @@ async def test_the_lock_of_a_batch_is_renewed_while_it_is_open_and_freed_when_it
     async with working(db, *fleet.kinds) as (engine, _):
         async with db.transaction() as conn:
             batch = await engine.open_batch(conn, on_close="close", args={})
-            taken = await locks.acquire(conn, "nightly", owner=str(batch), ttl=timedelta(seconds=3), batch=batch)
+            taken = await locks.acquire(conn, "nightly", owner=str(batch), ttl=timedelta(seconds=30), batch=batch)
             assert taken.acquired
             await engine.enqueue_many(members(batch, "hold"), conn=conn)
             await seal_batch(conn, batch)

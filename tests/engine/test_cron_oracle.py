@@ -186,7 +186,7 @@ MIDNIGHT = Expression(Field("0", frozenset({0})), Field("0", frozenset({0})), **
 EVERY_SEVEN = Expression(Field("*/7", frozenset(range(0, 60, 7))), Field("*/2", frozenset(range(0, 24, 2))), **STAR)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(moved_clocks())
 @example((HALF_PAST_TWO, "Australia/Lord_Howe", datetime(2024, 10, 4, tzinfo=UTC)))
 @example((EVERY_SEVEN, "Australia/Lord_Howe", datetime(2024, 4, 5, tzinfo=UTC)))
@@ -200,13 +200,13 @@ def test_every_fire_around_a_change_of_clocks_is_the_oracles(case: tuple[Express
     _agree(*case)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(expressions, st.sampled_from(ODD_ZONES), st.dates(datetime(1975, 1, 1).date(), datetime(2036, 1, 1).date()))
 def test_every_fire_of_an_ordinary_month_is_the_oracles(expression: Expression, zone: str, day: datetime) -> None:
     _agree(expression, zone, datetime(day.year, day.month, day.day, tzinfo=UTC), days=30)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.integers(1, 31),
     st.lists(st.integers(1, 12), min_size=1, max_size=3, unique=True),

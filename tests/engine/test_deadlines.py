@@ -22,7 +22,7 @@ async def test_each_task_is_cancelled_at_its_own_limit_and_no_other_is() -> None
 
     async with asyncio.timeout(30):
         long = asyncio.create_task(work("long", LONG))
-        await asyncio.gather(work("second", 0.05), work("first", 0.01), work("third", 0.05))
+        await asyncio.gather(work("second", 1.0), work("first", 0.01), work("third", 1.0))
         assert ended == ["first", "second", "third"]
         long.cancel()
         await long

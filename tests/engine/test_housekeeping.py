@@ -294,7 +294,8 @@ async def test_any_number_of_processes_may_keep_house_at_once(db: Database) -> N
 async def test_dead_jobs_are_kept_as_long_as_is_set(db: Database, days: int, left: list[int]) -> None:
     await db.execute(DEAD, [1, 89, 91, 400])
     await keep_house(db, Retention(dead_days=days))
-    ages = await db.fetch("select (current_date - died_at::date) as age from tidemill.job_dead order by 1")
+    age = "round(extract(epoch from clock_timestamp() - died_at) / 86400)::int"
+    ages = await db.fetch(f"select {age} as age from tidemill.job_dead order by 1")
     assert [row["age"] for row in ages] == left
 
 

@@ -81,8 +81,8 @@ async def test_of_many_jobs_those_that_are_held_may_write_and_stay_held_until_th
 async def test_a_process_that_stops_inside_its_transaction_neither_commits_late_nor_pins_the_lease(
     db: Database,
 ) -> None:
-    engine, job = await claimed(db, ttl=0.5)
     await db.execute("create table effect (n int)")
+    engine, job = await claimed(db, ttl=3.0)
     with pytest.raises(Exception, match=r"(?i)idle-in-transaction|connection"):
         async with context(engine, job).transaction() as conn:
             await conn.execute("insert into effect values (1)")
@@ -207,7 +207,7 @@ async def test_a_worker_whose_node_row_is_gone_stops_its_handlers_and_begins_aga
                 raise
 
     started = asyncio.Event()
-    async with working(db, Kind("work", work), lease_ttl=2.0) as (engine, worker):
+    async with working(db, Kind("work", work)) as (engine, worker):
         await engine.enqueue("work")
         await started.wait()
         before = worker.node.id

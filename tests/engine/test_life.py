@@ -19,7 +19,6 @@ BOUNDED = settings(
     max_examples=16,
     stateful_step_count=35,
     derandomize=True,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 LONG = settings(BOUNDED, max_examples=400, stateful_step_count=120, derandomize=False)

@@ -157,7 +157,7 @@ def _by_dateutil(rule: str, start: datetime, end: datetime, most: int) -> list[d
 
 
 STARTS = st.datetimes(datetime(1996, 1, 1), datetime(2030, 1, 1)).map(lambda at: at.replace(microsecond=0))
-ANY = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(max_examples=30, suppress_health_check=list(HealthCheck))
 
 
 @ANY

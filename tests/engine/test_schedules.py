@@ -36,7 +36,8 @@ def _engine(db: Database, *names: str) -> Engine:
 
 
 @pytest.fixture
-async def schedules(db: Database) -> Schedules:
+async def schedules(db: Database, monkeypatch: pytest.MonkeyPatch) -> Schedules:
+    monkeypatch.setattr("tidemill.engine.schedules.LONGEST_S", 120.0)
     await _set_clock(db, NOON)
     return Schedules(db, _engine(db))
 

@@ -13,6 +13,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from tests.ports import free_port
+
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
 PATIENCE = 30.0
 ACCOUNT = "postgres" if os.geteuid() == 0 else None
@@ -24,8 +26,7 @@ def pgbouncer(url: str, size: int) -> Iterator[str]:
     """Before the server of ``url``, with ``size`` connections to it; gives the same URL through it."""
     assert PROGRAM is not None, "pgbouncer is not installed: scripts/debian-packages"
     parts = urlsplit(url)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="tidemill-pgbouncer-") as directory:
         folder = Path(directory)
         users, config, log = folder / "users.txt", folder / "pgbouncer.ini", folder / "log"

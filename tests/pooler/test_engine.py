@@ -97,7 +97,7 @@ async def test_a_job_whose_process_stops_in_its_transaction_is_cut_when_its_leas
 ) -> None:
     await db.execute("create table effect (n int)")
     async with await Database.open(pool(SIZE), pooled=True) as pooled:
-        engine, job = await claimed(pooled, ttl=0.5)
+        engine, job = await claimed(pooled, ttl=3.0)
         with pytest.raises(DatabaseUnavailable):
             async with context(engine, job).transaction() as conn:
                 await conn.execute("insert into effect values (1)")

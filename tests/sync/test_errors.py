@@ -299,7 +299,7 @@ async def test_accounts_under_way_when_the_app_is_limited_stop_without_a_failure
 
 @pytest.mark.parametrize("kind", UNREADABLE)
 async def test_an_answer_that_cannot_be_read_is_a_passing_failure(database_url: str, kind: str) -> None:
-    limits = Limits(backoff_s=0.005, read_s=0.5 if kind == "hang" else PATIENCE)
+    limits = Limits(backoff_s=0.005, read_s=2.0 if kind == "hang" else PATIENCE)
     async with world(database_url, accounts=5, posts=POSTS, limits=limits) as w:
         await w.know_posts()
         struck = [

@@ -11,7 +11,7 @@ COMPLETED = [("completed", None)] * 3
 
 
 async def test_an_account_out_of_time_keeps_what_it_has_and_says_so(database_url: str) -> None:
-    async with world(database_url, accounts=3, posts=12, sync_account_budget_s=2.0) as w:
+    async with world(database_url, accounts=3, posts=12, sync_account_budget_s=6.0) as w:
         slow, mute, good = w.sim.accounts
         async with w.holding(slow, "insights", after=7), w.holding(mute, "threads"):
             state = await w.run()

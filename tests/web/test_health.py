@@ -74,7 +74,8 @@ async def test_readyz_names_a_database_that_cannot_be_reached_or_keeps_silent() 
             assert await response.json() == {"status": "unavailable", "reasons": ["database_unreachable"]}
 
 
-async def test_many_probes_at_once_ask_the_database_once() -> None:
+async def test_many_probes_at_once_ask_the_database_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "CHECK_SECONDS", 30.0)
     db: Any = Ailing()
     async with functions(db, finished_door()) as client:
         answers = await asyncio.gather(*(client.get("/readyz") for _ in range(20)))

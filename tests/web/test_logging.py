@@ -223,7 +223,7 @@ def test_what_is_logged_is_bounded() -> None:
     assert redact(UUID(int=0)) == str(UUID(int=0))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)

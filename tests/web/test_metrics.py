@@ -142,6 +142,7 @@ async def test_a_workers_figures_are_what_it_did(db: Database) -> None:
             await engine.enqueue("letter", {"n": n})
         ended = "select count(*) = 21 from tidemill.job_run"
         await until(lambda: db.fetchval(ended), what="21 attempts")
+        await until(answered(measures, 21), what="the answers to their endings")
         await until(heard(worker), what="a listener that hears")
         async with (
             serve_worker(worker, settings_of(), host="127.0.0.1", port=0) as url,
@@ -165,6 +166,13 @@ async def test_a_workers_figures_are_what_it_did(db: Database) -> None:
     assert found["tidemill_listener_healthy",] == 1
     assert 0 < found["tidemill_node_lease_safe_seconds",] <= 15
     assert found["process_resident_memory_bytes",] > 1_000_000
+
+
+def answered(measures: Measures, endings: int) -> Any:
+    async def all_told() -> bool:
+        return measures.flush.total == endings
+
+    return all_told
 
 
 def heard(worker: Any) -> Any:

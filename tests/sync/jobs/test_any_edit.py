@@ -18,7 +18,6 @@ from .support import World
 
 bounded = settings(
     max_examples=30,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 NAMES_THE_FIELD = re.compile(r"(schedule|payload|company)(\..{1,60})?: .", re.DOTALL)

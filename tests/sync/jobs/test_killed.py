@@ -35,6 +35,9 @@ select jsonb_build_object(
   'leased', (select count(*) from tidemill.job_lease))::text
 """
 """What must change for it to go on."""
+LEFT = """
+select count(*) from pg_stat_activity where application_name = 'victim' and datname = current_database()
+"""
 ZONES = ("Asia/Taipei", "Europe/Paris", None, "America/New_York", "Asia/Kathmandu")
 
 
@@ -48,6 +51,9 @@ async def test_a_run_whose_worker_is_killed_goes_on_where_its_last_commit_was(db
     async def threaded(n: int) -> bool:
         return await db.fetchval("select count(*) from beads") >= n
 
+    async def gone() -> bool:
+        return await db.fetchval(LEFT) == 0
+
     async with world(db) as w:
         await w.clock(NOON)
         job = await w.job({}, payload={"beads": 15})
@@ -55,6 +61,7 @@ async def test_a_run_whose_worker_is_killed_goes_on_where_its_last_commit_was(db
         with worker(db.url, tmp_path, "victim") as victim:
             await until(lambda: threaded(4), what="four beads")
             victim.kill()
+            await until(gone, what="the end of its sessions")
         done = await db.fetchval("select count(*) from beads")
         with worker(db.url, tmp_path, "heir"):
             [run] = await w.ended(job)

@@ -18,7 +18,7 @@ from tidemill.engine import Done
 from tidemill.postgres import Database
 from tidemill.sync.jobs import Run
 
-LEASE_S = 2.0
+LEASE_S = 4.0
 
 
 async def thread(run: Run) -> Any:

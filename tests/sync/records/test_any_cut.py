@@ -21,7 +21,6 @@ KEYED = Stream(name="keyed", key=("id",), cursor="at", window=True)
 KEYLESS = Stream(name="keyless", key=(), cursor="at")
 bounded = settings(
     max_examples=15,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

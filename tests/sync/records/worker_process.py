@@ -17,7 +17,7 @@ from tidemill.connectors import Context as ReadContext
 from tidemill.postgres import Database
 from tidemill.sync.records import RepairRecords, ReplayRecords, SyncRecords
 
-LEASE_S = 2.0
+LEASE_S = 4.0
 BATCHES, SIZE = 30, 40
 KEYED = Stream(name="keyed", key=("id",), cursor="n")
 KEYLESS = Stream(name="keyless", key=(), cursor="n")

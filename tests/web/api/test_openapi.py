@@ -140,7 +140,6 @@ def try_out(tried: tuple[str, Company], name: str, examples: int) -> None:
 
     @hypothesis.settings(
         max_examples=examples,
-        deadline=None,
         database=None,
         derandomize=True,
         suppress_health_check=list(hypothesis.HealthCheck),
