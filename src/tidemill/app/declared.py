@@ -11,7 +11,7 @@ from uuid import UUID
 
 from tidemill.app.rooms import Rooms
 from tidemill.connectors import Limits as CallLimits
-from tidemill.engine import Backoff, KeyHeld, Kind, NewJob, Rate, Registry, Schedule
+from tidemill.engine import Backoff, Kind, NewJob, Rate, Registry, Schedule
 from tidemill.engine.budgets import check_scope
 from tidemill.engine.chain import enqueue_batch, enqueue_chain
 from tidemill.engine.function import kind_of
@@ -260,11 +260,7 @@ class Tidemill:
             InvalidInput: naming the argument that cannot be taken.
             KeyHeld: when a live job of the kind holds the key.
         """
-        new = self.prepare(job, args, **options)
-        [job_id] = await self.rooms.engine.enqueue_many([new], conn=conn)
-        if job_id is None:
-            raise KeyHeld(new.kind, new.key)
-        return job_id
+        return await self.rooms.engine.enqueue_one(self.prepare(job, args, **options), conn=conn)
 
     async def enqueue_many(self, jobs: Sequence[NewJob], *, conn: Any = None) -> list[int | None]:
         """Enqueue what :meth:`prepare` made, in one statement; None for each whose key is held.

@@ -38,6 +38,11 @@ def _column(values: list[T | None]) -> list[T | None] | None:
     return values if any(value is not None for value in values) else None
 
 
+def _is_plain(job: NewJob) -> bool:
+    """Whether a job only has to be written: no key to look for, no batch to join, and it is due."""
+    return job.key is job.batch is job.at is job.delay is None
+
+
 class KeyHeld(InvalidInput):
     """Another live job holds the unique key."""
 
@@ -101,9 +106,22 @@ class Engine:
             KeyHeld: when a live job of the kind holds ``key``.
         """
         job = NewJob(kind=kind, args=args, key=key, at=at, delay=delay, priority=priority, tenant=tenant, batch=batch)
-        [job_id] = await self.enqueue_many([job], conn=conn)
+        return await self.enqueue_one(job, conn=conn)
+
+    async def enqueue_one(self, job: NewJob, *, conn: Any = None) -> int:
+        """:meth:`enqueue_many` for one job, by the shortest way there is: somebody waits for it.
+
+        Raises:
+            InvalidInput, EnqueueBlocked: as there.
+            KeyHeld: when a live job of the kind holds the key.
+        """
+        kind = self.registry[job.kind]
+        if tracing.is_on():
+            [job_id] = await self.enqueue_many([job], conn=conn)
+        else:
+            [job_id] = await self._insert([kind.checked(job)], [kind], conn)
         if job_id is None:
-            raise KeyHeld(kind, key)
+            raise KeyHeld(job.kind, job.key)
         return job_id
 
     async def enqueue_many(self, jobs: Sequence[NewJob], *, conn: Any = None) -> list[int | None]:
@@ -129,8 +147,10 @@ class Engine:
         if conn is not None and family_of(conn) is not Family.ASYNCPG:
             await self.declare_kinds()
             return await enqueue_with(conn, jobs, self.registry)
-        await self.names.learn(self.db, {k.name for k in kinds}, {k.queue for k in kinds})
         to = conn or self.db
+        if len(jobs) == 1 and _is_plain(jobs[0]):
+            return [await self._insert_plain(jobs[0], kinds[0], to)]
+        await self.names.learn(self.db, {k.name for k in kinds}, {k.queue for k in kinds})
         columns = (
             [self.names.kind(kind.name) for kind in kinds],
             [self.names.queue(kind.queue) for kind in kinds],
@@ -140,10 +160,7 @@ class Engine:
         tenants = [job.tenant for job in jobs]
         args = [_encode(job.args).decode() for job in jobs]
         traces = [job.trace for job in jobs]
-        if all(job.key is job.batch is job.at is job.delay is None for job in jobs):
-            if len(jobs) == 1:
-                each = (*columns, tenants, args, traces)
-                return [await to.fetchval(SQL.enqueue_one, *(value for (value,) in each))]
+        if all(map(_is_plain, jobs)):
             rows = await to.fetch(SQL.enqueue_plain, *columns, _column(tenants), args, _column(traces))
             return sorted(row["id"] for row in rows)
         with naming_refusals():
@@ -162,6 +179,20 @@ class Engine:
         for row in rows:
             ids[row["ord"] - 1] = row["id"]
         return ids
+
+    async def _insert_plain(self, job: NewJob, kind: Kind, to: Any) -> int:
+        if not self.names.know(kind.name, kind.queue):
+            await self.names.learn(self.db, [kind.name], [kind.queue])
+        return await to.fetchval(
+            SQL.enqueue_one,
+            self.names.kind(kind.name),
+            self.names.queue(kind.queue),
+            job.priority + kind.priority,
+            job.max_attempts or kind.max_attempts,
+            job.tenant,
+            _encode(job.args).decode(),
+            job.trace,
+        )
 
     async def declare_kinds(self) -> None:
         """Make the kinds known to SQL, which enqueues on connections of the application's own; once."""

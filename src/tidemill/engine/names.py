@@ -33,6 +33,10 @@ class Names:
             else:
                 self._queues[row["name"]] = row["id"]
 
+    def know(self, kind: str, queue: str) -> bool:
+        """Whether both were learnt."""
+        return kind in self._kinds and queue in self._queues
+
     def kind(self, name: str) -> int:
         """The int of a learnt kind."""
         return self._kinds[name]

@@ -28,6 +28,11 @@ def _spans() -> otel.Spans | None:
     return SPANS
 
 
+def is_on() -> bool:
+    """Whether this process is traced."""
+    return _spans() is not None
+
+
 class Sending:
     """Jobs on their way into the database, with the traces that they will carry."""
 
