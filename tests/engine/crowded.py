@@ -59,8 +59,8 @@ insert into tidemill.unique_key (kind, key, job)
   union all select kind, key, id from tidemill.job_lease where key is not null;
 insert into tidemill.job_run (id, queue, kind, attempt, crashes, outcome, reason, node, started_at, finished_at)
   select 3 * {rows} + n / 2, 1, 1 + n % 3, 1, 0, case when n % 2 = 0 then 'retry' else 'done' end, 'no', 1, now(),
-    -- Half a week's in this week's partition, whatever day it is: of a few rows the whole is rightly read.
-    date_trunc('week', now()) + interval '84 hours' - interval '1 minute' * (n % 100000)
+    -- Many in this week's partition, whatever day it is: of a few thousand rows the whole is rightly read.
+    date_trunc('week', now()) + interval '84 hours' - interval '6 s' * (n % 100000)
   from generate_series(1, {rows}) n;
 insert into tidemill.job_dead (id, queue, kind, priority, attempt, crashes, max_attempts, key, args, reason, died_at)
   select 4 * {rows} + n, 1, 1 + n % 3, 0, 20, 0, 20, 'x' || n, '{{}}', 'ValueError: no', now() - interval '1 s' * n
