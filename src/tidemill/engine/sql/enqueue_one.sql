@@ -1,4 +1,4 @@
--- Called by: Engine.enqueue_one for a job that enqueue_plain could take: as it is most often, and somebody waits for it.
+-- Called by: Engine, for one job that enqueue_plain could take: as it is most often, and somebody waits for it.
 -- Index: none; it only inserts. Fence: none of its own; it runs in the caller's transaction and commits with the caller's data.
 -- Reads the clock as tidemill.now() does, as a scalar: from a table of however many rows a plan would be made anew for each job, which
 -- takes longer than the rest. Parameters: kind, queue, priority, most attempts, tenant, arguments, trace.
