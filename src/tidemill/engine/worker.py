@@ -82,9 +82,7 @@ class Worker:
         self._retention = retention
         self.measures = measures
         self.node = Node(control, ttl=lease_ttl, queues=queues)
-        self._running = Running(
-            engine, self.node, queues=queues, on_free=lambda queue: self._wakes[queue].set(), measures=measures
-        )
+        self._running = Running(engine, self.node, queues=queues, on_free=self._look_again, measures=measures)
         self._finisher = Finisher(control, engine.registry, on_lost=self._running.count_lost, measures=measures)
         self._claims = {queue: Claims(queue, engine, self.node, measures) for queue in self._queues}
         self._scaled: dict[str, int] = {}
@@ -194,6 +192,14 @@ class Worker:
             if not payload or payload == str(self._engine.names.queue(queue)):
                 event.set()
 
+    def _look_again(self, queue: str) -> None:
+        """A job has ended: it made room, if there was none; what else may begin now, a notification tells of."""
+        if self.hears is not True or self._running.by_queue[queue] + 1 >= self._most(queue):
+            self._wakes[queue].set()
+
+    def _most(self, queue: str) -> int:
+        return self._scaled.get(queue, self._queues[queue])
+
     def _wake_source(self, payload: str) -> None:
         for name, (_, woken) in self._sources.items():
             if not payload or payload == name:
@@ -203,8 +209,7 @@ class Worker:
         wake, clock = self._wakes[queue], asyncio.get_running_loop().time
         while not self._stopping.is_set():
             wake.clear()
-            most = self._scaled.get(queue, self._queues[queue])
-            free = min(MOST_CLAIMED, most - self._running.by_queue[queue])
+            free = min(MOST_CLAIMED, self._most(queue) - self._running.by_queue[queue])
             next_at = 0.0
             if free > 0 and self.node.safe_s > 0:
                 if await self._claim(queue, free):
