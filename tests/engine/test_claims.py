@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.engine.support import PATIENCE, quiet, until, working
-from tidemill.engine import Context, Kind, worker
+from tidemill.engine import Context, Kind, Worker, worker
 from tidemill.engine.measures import Measures
 from tidemill.postgres import Database
 
@@ -20,6 +20,15 @@ def asking_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "POLL_S", 1000.0)
 
 
+async def heard(working_worker: Worker) -> None:
+    """Wait until notifications arrive: a worker that is deaf asks after every end."""
+
+    async def hears() -> bool:
+        return bool(working_worker.hears)
+
+    await until(hears, what="the listener's connection")
+
+
 @pytest.mark.usefixtures("asking_late")
 async def test_an_end_where_there_was_room_anyway_is_no_reason_to_ask_for_jobs(db: Database) -> None:
     measures, jobs = Measures(), 20
@@ -27,11 +36,7 @@ async def test_an_end_where_there_was_room_anyway_is_no_reason_to_ask_for_jobs(d
     async def run(_: Context, __: dict[str, Any]) -> None: ...
 
     async with working(db, Kind("one", run), lease_ttl=5000.0, measures=measures) as (engine, working_worker):
-
-        async def hears() -> bool:
-            return bool(working_worker.hears)
-
-        await until(hears, what="the listener's connection")
+        await heard(working_worker)
         before = sum(measures.claim.counts)
         for _ in range(jobs):
             await engine.enqueue("one")
@@ -43,19 +48,20 @@ async def test_an_end_where_there_was_room_anyway_is_no_reason_to_ask_for_jobs(d
 
 @pytest.mark.usefixtures("asking_late")
 async def test_room_that_an_end_makes_is_filled_without_waiting_for_the_next_look(db: Database) -> None:
-    ran, jobs = 0, 50
+    numbers = list(range(50))
+    ran: list[int] = []
     done = asyncio.Event()
 
-    async def run(_: Context, __: dict[str, Any]) -> None:
-        nonlocal ran
-        ran += 1
-        if ran == jobs:
+    async def run(_: Context, args: dict[str, Any]) -> None:
+        ran.append(args["number"])
+        if len(ran) == len(numbers):
             done.set()
 
-    async with working(db, Kind("one", run), concurrency=1, lease_ttl=5000.0) as (engine, _):
+    async with working(db, Kind("one", run), concurrency=1, lease_ttl=5000.0) as (engine, working_worker):
+        await heard(working_worker)
         async with db.transaction() as conn:
-            for _ in range(jobs):
-                await engine.enqueue("one", conn=conn)
+            for number in numbers:
+                await engine.enqueue("one", {"number": number}, conn=conn)
         async with asyncio.timeout(PATIENCE):
             await done.wait()
-    assert ran == jobs
+    assert ran == numbers
