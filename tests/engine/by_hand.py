@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tidemill.engine import Context, Engine, Job, Kind, Registry
+from tidemill.engine.claims import MOST_LANES
 from tidemill.engine.node import Node
 from tidemill.engine.rescue import jobs_of
 from tidemill.engine.statements import SQL
@@ -13,7 +14,6 @@ from tidemill.postgres import Connection, Database
 LONG_S = 3600.0
 """A lease that outlives any test."""
 MOST = 500
-LANES = 64
 
 
 def engine_of(db: Database, *kinds: Kind) -> Engine:
@@ -52,7 +52,7 @@ async def claim(
     if conn is None:
         async with engine.db.connection() as conn:
             return await claim(engine, node, queue, most=most, conn=conn)
-    rows = await conn.fetch(SQL.claim, engine.names.queue(queue), node, most, LANES, -1, 0, False)
+    rows = await conn.fetch(SQL.claim, engine.names.queue(queue), node, most, MOST_LANES, -1, 0, False)
     if rows[0]["limited"]:  # of a kind that was paused, or under a limit
         rows += await conn.fetch(SQL.claim_limited, engine.names.queue(queue), node, most)
     found = sorted((row for row in rows if row["id"] is not None), key=lambda row: (row["rank"], row["id"]))

@@ -1,14 +1,18 @@
-"""When a worker asks for jobs."""
+"""When a worker asks for jobs, and how many it takes at once."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from tests.engine.by_hand import engine_of, idle_kind, new_node
 from tests.engine.support import PATIENCE, quiet, until, working
-from tidemill.engine import Context, Kind, Worker, worker
+from tidemill.engine import Context, Kind, NewJob, Worker, worker
+from tidemill.engine.claims import MOST_LANES, Claims
 from tidemill.engine.measures import Measures
 from tidemill.postgres import Database
 
@@ -65,3 +69,16 @@ async def test_room_that_an_end_makes_is_filled_without_waiting_for_the_next_loo
         async with asyncio.timeout(PATIENCE):
             await done.wait()
     assert ran == numbers
+
+
+@pytest.mark.parametrize("most", [1, MOST_LANES - 1, MOST_LANES, MOST_LANES + 1, 104, 3 * MOST_LANES, 488, 500])
+async def test_a_claim_takes_what_it_may_from_many_tenants_and_as_much_of_each(db: Database, most: int) -> None:
+    engine, tenants = engine_of(db, idle_kind("one")), [uuid4() for _ in range(2 * MOST_LANES)]
+    await engine.enqueue_many([NewJob(kind="one", tenant=tenant) for tenant in tenants for _ in range(20)])
+    node = await new_node(db)
+    async with db.connection() as conn:
+        jobs = await Claims("default", engine, node).take(conn, most, known=set[int])
+    assert most * 0.98 <= len(jobs) <= most
+    shares = Counter(job.tenant for job in jobs)
+    assert len(set(shares.values())) == 1
+    assert len(shares) >= min(most, MOST_LANES / 2)
