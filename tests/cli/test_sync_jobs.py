@@ -181,6 +181,9 @@ def test_a_job_is_made_with_its_next_fires_changed_and_removed(tm: Any, run: Run
     assert tm("sync-jobs", "set", "daily", "--every", "15m")["version"] == 2
     shown = tm("sync-jobs", "show", "daily")
     assert (shown["schedule"], shown["priority"], shown["connector"]) == ({"every": "15m"}, 3, "shop")
+    _, out, _ = run("--database-url", database_url, "sync-jobs", "show", "daily")
+    assert out.startswith("field\tvalue\n")
+    assert {'schedule\t{"every":"15m"}', "payload\t{}", "last_error\t-"} < set(out.splitlines())
     [listed] = tm("sync-jobs", "list", "--connector", "shop", "--status", "idle")["sync_jobs"]
     assert listed["id"] == made["id"]
     assert tm("sync-jobs", "list", "--status", "disabled") == {"sync_jobs": []}

@@ -25,7 +25,6 @@ from tidemill.cli.tenants import (
     read_file,
     read_object,
     refusals,
-    shown_json,
     the_company,
 )
 from tidemill.connectors.registry import Connectors
@@ -85,7 +84,7 @@ async def _show(settings: Settings, connector: str, company: str | None, as_json
     if as_json:
         print_json(plain(row))
     else:
-        print_rows(("", ""), ((key, shown_json(value) if key == "config" else value) for key, value in row.items()))
+        print_rows(("field", "value"), row.items())
     return Exit.OK
 
 

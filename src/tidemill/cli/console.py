@@ -104,6 +104,8 @@ def _cell(value: object) -> str:
             return utc(value)
         case timedelta():
             return seconds(value.total_seconds())
+        case dict() | list():
+            return msgspec.json.encode(value).decode()
         case _:
             return str(value)
 

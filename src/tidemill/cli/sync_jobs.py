@@ -19,7 +19,6 @@ from tidemill.cli.tenants import (
     find_job,
     read_object,
     refusals,
-    shown_json,
 )
 from tidemill.engine.recurrence import Plan
 from tidemill.postgres import Database
@@ -92,8 +91,7 @@ async def _show(settings: Settings, job: str, company: str | None, as_json: bool
     if as_json:
         print_json(plain(row))
     else:
-        objects = ("payload", "schedule")
-        print_rows(("", ""), ((key, shown_json(value) if key in objects else value) for key, value in row.items()))
+        print_rows(("field", "value"), row.items())
     return Exit.OK
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,11 +118,6 @@ def as_uuid(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
-
-
-def shown_json(value: Mapping[str, Any]) -> str:
-    """An object in a table's cell; nothing for an empty one."""
-    return msgspec.json.encode(value).decode() if value else ""
 
 
 def _the_one(rows: list[Record], what: str, name: str, listing: str) -> Record:
