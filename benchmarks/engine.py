@@ -2,7 +2,7 @@
 
     python -m benchmarks.engine [--jobs 60000] [--rounds 5] [--quick] [--only tidemill,thin,graphile-worker]
 
-Contenders take turns in each round, each time another one first, on one server (embedded, durable defaults), each as
+Contenders take turns in each round, each time in another order, on one server (embedded, durable defaults), each as
 a process of its own. A rate is the median of the rounds; a ratio is the median of the rounds' ratios. A round of drains
 counts only where the thin engine is as much ahead of graphile-worker as it is on a machine that does nothing else.
 """
@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
@@ -55,10 +56,11 @@ async def prepare(peers: list[Peer], results: Results) -> list[Contender]:
 async def take_turns(
     turn: int, contenders: list[Contender], results: Results, measure: Callable[[Contender], Awaitable[T]]
 ) -> dict[str, T]:
-    """One round: everybody's turn, so that nobody always comes after the same. Who fails is out of the run."""
+    """One round: everybody's turn, in an order drawn by lot, the same in every run: who came before leaves a disk busy
+    and caches cold, so nobody may always come after the same. Who fails is out of the run.
+    """
     figures: dict[str, T] = {}
-    first = turn % len(contenders) if contenders else 0
-    for contender in contenders[first:] + contenders[:first]:
+    for contender in random.Random(turn).sample(contenders, len(contenders)):
         name = contender.peer.name
         try:
             figures[name] = await measure(contender)
