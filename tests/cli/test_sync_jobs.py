@@ -244,6 +244,31 @@ def test_a_run_is_followed_to_its_end(tm: Any, daily: str, database_url: str, st
     assert run["status"] == status
 
 
+@pytest.mark.parametrize(
+    ("metrics", "told"),
+    [
+        ({"records": 2226, "added": 72, "bad": 0, "streams": {"days": {}}}, ["added 72, records 2,226"]),
+        ({"findings": 0, "unrecoverable": 0, "streams": {}}, ["Nothing was found."]),
+        ({}, []),
+    ],
+    ids=["some", "none", "untold"],
+)
+def test_what_a_run_did_is_told_in_figures(
+    run: Run, daily: str, database_url: str, metrics: dict[str, object], told: list[str]
+) -> None:
+    def end_it() -> None:
+        until(lambda: query(database_url, "select from public.sync_run_logs"), "a run is asked for")
+        ending = "update public.sync_run_logs set status = 'completed', finished_at = now(), metrics = $1::text::jsonb"
+        query(database_url, ending, json.dumps(metrics))
+
+    worker = threading.Thread(target=end_it)
+    worker.start()
+    code, out, _ = run("--database-url", database_url, "sync-jobs", "run", "daily", "--wait", "600")
+    worker.join()
+    first, *others = out.splitlines()
+    assert (code, "completed" in first, others) == (Exit.OK, True, told)
+
+
 def test_a_run_that_nobody_takes_up_is_not_waited_for_for_ever(run: Run, daily: str, database_url: str) -> None:
     code, out, err = run("--database-url", database_url, "sync-jobs", "run", "daily", "--wait", "0.2")
     assert (code, "pending" in out) == (Exit.NOT_WELL, True)

@@ -128,6 +128,11 @@ def _tell(row: Record) -> None:
     took = seconds(row["duration"].total_seconds())
     state = row["status"] + (f" ({row['reason']})" if row["reason"] else "")
     say(f"Run {row['id']}: {state}, {'for ' if row['status'] in _OPEN else ''}{took}.")
+    counts = {name: count for name, count in row["metrics"].items() if isinstance(count, int)}
+    if any(counts.values()):
+        say(", ".join(f"{name} {count:,}" for name, count in counts.items() if count))
+    elif counts and row["status"] == "completed":
+        say("Nothing was found.")
     if row["error_detail"]:
         say(row["error_detail"])
     for action in cast("list[dict[str, object]]", row["applied_actions"]):
