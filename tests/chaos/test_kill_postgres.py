@@ -9,6 +9,7 @@ import random
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 import pytest
 
@@ -18,6 +19,8 @@ from tests.chaos.world import SLOT, History, World, trigger
 from tidemill.errors import DatabaseUnavailable
 from tidemill.postgres import Database
 
+BEGUN = "select backend_start from pg_stat_activity where backend_type = 'checkpointer'"
+"""When the server last began to serve, by a start or after a crash."""
 FEW = ("postmaster", "backends")
 ALL = ("postmaster",) * 10 + ("backends",) * 3
 KILLS = [
@@ -53,9 +56,10 @@ async def test_a_run_whose_postgres_is_killed_ends_as_an_undisturbed_one(
             await trigger(db, SLOT)
             after = rng.uniform(0, world.seconds[history])
             await asyncio.sleep(after)
+            before: datetime = await db.fetchval(BEGUN)
             await _kill(durable, db, victim)
             try:
-                await _serves_again(db)
+                await _serves_again(db.url, before)
                 async with await Database.open(db.url, name="chaos tests") as fresh:
                     await world.closed(fresh)
                     await world.verify(fresh, history)
@@ -76,10 +80,14 @@ async def _kill(durable: Embedded, db: Database, victim: str) -> None:
             os.kill(row["pid"], signal.SIGKILL)
 
 
-async def _serves_again(db: Database) -> None:
+async def _serves_again(url: str, before: datetime) -> None:
+    """Wait until what began after the kill answers: a backend outlives its postmaster for a moment, and answers."""
+
     async def answers() -> bool:
         try:
-            return await db.fetchval("select true")
+            async with await Database.open(url, name="chaos tests") as fresh:
+                begun: datetime = await fresh.fetchval(BEGUN)
+                return begun > before
         except DatabaseUnavailable:
             return False
 
