@@ -144,6 +144,7 @@ def test_a_taken_port_is_told_and_exits_with_2(env: dict[str, str], tmp_path: Pa
 def test_a_run_by_hand_is_done_by_a_worker_and_said_to_wait_without_one(
     env: dict[str, str], database_url: str, tmp_path: Path
 ) -> None:
+    next_slot = "select pg_sleep_until(max(sync_batch_at) + '1 s') from system_job_logs"  # a slot is a second
     alone = tidemill("run", "scheduled-sync", folder=tmp_path, env=env)
     assert alone.returncode == 1
     assert "tidemill up" in alone.stderr
@@ -152,12 +153,11 @@ def test_a_run_by_hand_is_done_by_a_worker_and_said_to_wait_without_one(
     with started("worker", folder=tmp_path, env=env):
         open_runs = "select 1 from system_job_logs where completed_at is null"
         until(lambda: not query(database_url, open_runs), "the waiting run is done")
-        query(
-            database_url, "select pg_sleep_until(max(sync_batch_at) + '1 s') from system_job_logs"
-        )  # a slot is a second
+        query(database_url, next_slot)
         ran = tidemill("run", "scheduled-sync", "--json", folder=tmp_path, env=env)
         row = json.loads(ran.stdout)
         assert (ran.returncode, row["status"], row["trigger"], row["total_accounts"]) == (0, "completed", "cli", 0)
+    query(database_url, next_slot)
     unwaited = tidemill("run", "scheduled-sync", "--wait", "0", folder=tmp_path, env=env)
     assert unwaited.returncode == 0
     assert "tidemill run status" in unwaited.stdout
