@@ -2,7 +2,7 @@
 
     python -m benchmarks.engine [--jobs 60000] [--rounds 5] [--quick] [--only tidemill,thin,graphile-worker]
 
-Contenders take turns in each round, each time in another order, on one server (embedded, durable defaults), each as
+Contenders take turns in each round, each time after others, on one server (embedded, durable defaults), each as
 a process of its own. A rate is the median of the rounds; a ratio is the median of the rounds' ratios. A round of drains
 counts only where the thin engine is as much ahead of graphile-worker as it is on a machine that does nothing else.
 """
@@ -14,7 +14,6 @@ import asyncio
 import json
 import os
 import platform
-import random
 import statistics
 import subprocess
 import sys
@@ -53,14 +52,22 @@ async def prepare(peers: list[Peer], results: Results) -> list[Contender]:
     return ready
 
 
+def order(turn: int, many: int) -> list[int]:
+    """The order of a round, by Williams' design: who came before leaves a disk busy and caches cold, so that over
+    ``many`` rounds (twice as many, if it is odd) everybody comes after everybody else equally often.
+    """
+    zigzag = [(place + 1) // 2 if place % 2 else many - place // 2 for place in range(many)]
+    if many and turn // many % 2:
+        zigzag.reverse()
+    return [(place + turn) % many for place in zigzag]
+
+
 async def take_turns(
     turn: int, contenders: list[Contender], results: Results, measure: Callable[[Contender], Awaitable[T]]
 ) -> dict[str, T]:
-    """One round: everybody's turn, in an order drawn by lot, the same in every run: who came before leaves a disk busy
-    and caches cold, so nobody may always come after the same. Who fails is out of the run.
-    """
+    """One round: everybody's turn. Who fails is out of the run."""
     figures: dict[str, T] = {}
-    for contender in random.Random(turn).sample(contenders, len(contenders)):
+    for contender in [contenders[place] for place in order(turn, len(contenders))]:
         name = contender.peer.name
         try:
             figures[name] = await measure(contender)

@@ -6,9 +6,12 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections import Counter
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import pytest
+from benchmarks.engine import order
 
 ROOT = Path(__file__).parents[1]
 BAR = re.compile(
@@ -66,3 +69,11 @@ def test_a_soak_of_no_length_is_wrong_usage(minutes: str) -> None:
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 2
     assert "--minutes" in ran.stderr
+
+
+@pytest.mark.parametrize("many", [1, 2, 9, 10])
+def test_contenders_come_after_each_other_equally_often(many: int) -> None:
+    rounds = [order(turn, many) for turn in range(2 * many)]
+    assert all(sorted(places) == list(range(many)) for places in rounds)
+    after = Counter(pair for places in rounds for pair in pairwise(places))
+    assert after == dict.fromkeys(permutations(range(many), 2), 2)

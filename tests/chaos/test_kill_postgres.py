@@ -86,8 +86,8 @@ async def _serves_again(url: str, before: datetime) -> None:
     async def answers() -> bool:
         try:
             async with await Database.open(url, name="chaos tests") as fresh:
-                begun: datetime = await fresh.fetchval(BEGUN)
-                return begun > before
+                begun: datetime | None = await fresh.fetchval(BEGUN)
+                return begun is not None and begun > before
         except DatabaseUnavailable:
             return False
 

@@ -7,6 +7,8 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -231,23 +233,32 @@ def test_a_job_is_paused_and_resumed_and_a_disabled_one_does_not_run(tm: Any, da
     assert tm("sync-jobs", "resume", "daily")["status"] == "idle"
 
 
-@pytest.mark.parametrize(("status", "code"), [("completed", Exit.OK), ("partial", Exit.NOT_WELL)])
-def test_a_run_is_followed_to_its_end(tm: Any, daily: str, database_url: str, status: str, code: Exit) -> None:
+@contextmanager
+def ending_what_is_asked_for(database_url: str, status: str, metrics: dict[str, object]) -> Generator[None]:
+    """A worker's part in a run, from beside it: the run that comes is ended."""
+    ending = "update public.sync_run_logs set status = $1, finished_at = now(), reason = 'r', metrics = $2::text::jsonb"
+
     def end_it() -> None:
         until(lambda: query(database_url, "select from public.sync_run_logs"), "a run is asked for")
-        query(database_url, "update public.sync_run_logs set status = $1, finished_at = now(), reason = 'r'", status)
+        query(database_url, ending, status, json.dumps(metrics))
 
     worker = threading.Thread(target=end_it)
     worker.start()
-    run = tm("sync-jobs", "run", "daily", "--wait", "600", code=code)
+    yield
     worker.join()
+
+
+@pytest.mark.parametrize(("status", "code"), [("completed", Exit.OK), ("partial", Exit.NOT_WELL)])
+def test_a_run_is_followed_to_its_end(tm: Any, daily: str, database_url: str, status: str, code: Exit) -> None:
+    with ending_what_is_asked_for(database_url, status, {}):
+        run = tm("sync-jobs", "run", "daily", "--wait", "600", code=code)
     assert run["status"] == status
 
 
 @pytest.mark.parametrize(
     ("metrics", "told"),
     [
-        ({"records": 2226, "added": 72, "bad": 0, "streams": {"days": {}}}, ["added 72, records 2,226"]),
+        ({"records": 2226, "added": 72, "bad": 0, "whole": True, "streams": {"days": {}}}, ["added 72, records 2,226"]),
         ({"findings": 0, "unrecoverable": 0, "streams": {}}, ["Nothing was found."]),
         ({}, []),
     ],
@@ -256,15 +267,8 @@ def test_a_run_is_followed_to_its_end(tm: Any, daily: str, database_url: str, st
 def test_what_a_run_did_is_told_in_figures(
     run: Run, daily: str, database_url: str, metrics: dict[str, object], told: list[str]
 ) -> None:
-    def end_it() -> None:
-        until(lambda: query(database_url, "select from public.sync_run_logs"), "a run is asked for")
-        ending = "update public.sync_run_logs set status = 'completed', finished_at = now(), metrics = $1::text::jsonb"
-        query(database_url, ending, json.dumps(metrics))
-
-    worker = threading.Thread(target=end_it)
-    worker.start()
-    code, out, _ = run("--database-url", database_url, "sync-jobs", "run", "daily", "--wait", "600")
-    worker.join()
+    with ending_what_is_asked_for(database_url, "completed", metrics):
+        code, out, _ = run("--database-url", database_url, "sync-jobs", "run", "daily", "--wait", "600")
     first, *others = out.splitlines()
     assert (code, "completed" in first, others) == (Exit.OK, True, told)
 

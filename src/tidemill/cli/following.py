@@ -128,7 +128,7 @@ def _tell(row: Record) -> None:
     took = seconds(row["duration"].total_seconds())
     state = row["status"] + (f" ({row['reason']})" if row["reason"] else "")
     say(f"Run {row['id']}: {state}, {'for ' if row['status'] in _OPEN else ''}{took}.")
-    counts = {name: count for name, count in row["metrics"].items() if isinstance(count, int)}
+    counts = {name: count for name, count in row["metrics"].items() if type(count) is int}  # no bool
     if any(counts.values()):
         say(", ".join(f"{name} {count:,}" for name, count in counts.items() if count))
     elif counts and row["status"] == "completed":
