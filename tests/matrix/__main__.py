@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 from urllib.parse import urlsplit, urlunsplit
 
 from tests.conftest import administer, server_folder
@@ -65,9 +66,9 @@ def installed(major: int) -> Binaries:
 @contextmanager
 def server(chosen: Binaries) -> Iterator[str]:
     """A fresh cluster of that version, kept as the embedded one is; gives its superuser's URL."""
-    cluster.find_binaries = lambda major=None: chosen
     with server_folder() as folder:
-        made = Cluster(Home.make(folder / ".tidemill"), durable=False)
+        with patch.object(cluster, "find_binaries", return_value=chosen):
+            made = Cluster(Home.make(folder / ".tidemill"), durable=False)
         process = made.start()
         try:
             give_up = time.monotonic() + START_S
