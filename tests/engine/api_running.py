@@ -22,12 +22,16 @@ def application(database_url: str) -> Tidemill:
 
 @asynccontextmanager
 async def running(app: Tidemill, **options: Any) -> AsyncGenerator[None]:
-    """The application, open, with a worker until the block ends."""
+    """The application, open, with a worker that has started and works until the block ends."""
     async with app, app.rooms.worker(**options) as worker:
         task = asyncio.create_task(worker.run())
+        started = asyncio.create_task(worker.started.wait())
         try:
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.wait([task, started], return_when=asyncio.FIRST_COMPLETED)
             yield
         finally:
+            started.cancel()
             worker.stop()
             async with asyncio.timeout(PATIENCE):
                 await task

@@ -71,6 +71,43 @@ async def test_room_that_an_end_makes_is_filled_without_waiting_for_the_next_loo
     assert ran == numbers
 
 
+LAST_OF_LISTENER = """
+select query from pg_stat_activity where application_name = 'tidemill listener' and datname = current_database()
+"""
+
+
+@pytest.mark.usefixtures("asking_late")
+async def test_a_job_that_comes_after_a_wait_is_claimed_on_the_connection_that_told_of_it(db: Database) -> None:
+    claimed_by = asyncio.Queue[str]()
+
+    async def run(ctx: Context, _: dict[str, Any]) -> None:
+        claimed_by.put_nowait(await ctx.db.fetchval(LAST_OF_LISTENER))
+
+    async with working(db, Kind("one", run), lease_ttl=5000.0) as (engine, working_worker):
+        await heard(working_worker)
+        await engine.enqueue("one")
+        async with asyncio.timeout(PATIENCE):
+            assert "delete from tidemill.job_ready" in await claimed_by.get()
+
+
+@pytest.mark.usefixtures("asking_late")
+async def test_jobs_are_claimed_elsewhere_while_the_connection_that_tells_of_them_is_in_use(db: Database) -> None:
+    done = asyncio.Event()
+
+    async def run(_: Context, __: dict[str, Any]) -> None:
+        done.set()
+
+    async with working(db, Kind("one", run), lease_ttl=5000.0) as (engine, working_worker):
+        await heard(working_worker)
+        assert working_worker._listener is not None
+        lent = working_worker._listener.lend()
+        assert lent is not None
+        async with lent:
+            await engine.enqueue("one")
+            async with asyncio.timeout(PATIENCE):
+                await done.wait()
+
+
 @pytest.mark.parametrize("most", [1, MOST_LANES - 1, MOST_LANES, MOST_LANES + 1, 104, 3 * MOST_LANES, 488, 500])
 async def test_a_claim_takes_what_it_may_from_many_tenants_and_as_much_of_each(db: Database, most: int) -> None:
     engine, tenants = engine_of(db, idle_kind("one")), [uuid4() for _ in range(2 * MOST_LANES)]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
+
+import pytest
 
 from tests.postgres.proxy import Proxy
-from tidemill.postgres import Database, Listener
+from tidemill.errors import DatabaseUnavailable
+from tidemill.postgres import Connection, Database, Listener
 
 DEADLINE = 1.0
 PATIENCE = 30.0
@@ -97,4 +101,85 @@ async def test_a_callback_that_fails_does_not_deafen_the_others(db: Database, da
     await db.execute("select pg_notify('news', 'a')")
     assert await heard(queue) == "a"
     assert listener.healthy
+    await listener.close()
+
+
+async def until_lent(listener: Listener) -> AbstractAsyncContextManager[Connection]:
+    async with asyncio.timeout(PATIENCE):
+        while (lent := listener.lend()) is None:
+            await asyncio.sleep(0.02)
+        return lent
+
+
+async def test_it_lends_its_connection_to_one_at_a_time_and_hears_afterwards_what_was_said_meanwhile(
+    db: Database, database_url: str
+):
+    queue = asyncio.Queue[str]()
+    listener = Listener(database_url)
+    listener.on("news", queue.put_nowait)
+    listener.to_lend({"plan_cache_mode": "force_generic_plan"})
+    assert listener.lend() is None
+    await listener.start()
+    assert await heard(queue) == ""
+    async with await until_lent(listener) as conn:
+        assert listener.lend() is None
+        async with conn.transaction():
+            assert await conn.fetchval("show plan_cache_mode") == "force_generic_plan"
+            await db.execute("select pg_notify('news', 'a')")
+            await conn.fetchval("select 1")
+            assert queue.empty()
+    assert await heard(queue) == "a"
+    async with await until_lent(listener) as again:
+        assert again is conn
+    await listener.close()
+    assert listener.lend() is None
+
+
+async def test_a_connection_that_nobody_is_to_borrow_is_not_lent(database_url: str):
+    queue = asyncio.Queue[str]()
+    listener = Listener(database_url)
+    listener.on("news", queue.put_nowait)
+    await listener.start()
+    assert await heard(queue) == ""
+    assert listener.healthy
+    assert listener.lend() is None
+    with pytest.raises(RuntimeError, match="before the listener starts"):
+        listener.to_lend({})
+    await listener.close()
+
+
+async def test_a_heartbeat_waits_until_the_connection_is_given_back(database_url: str):
+    queue = asyncio.Queue[str]()
+    listener = Listener(database_url, deadline=DEADLINE)
+    listener.on("news", queue.put_nowait)
+    listener.to_lend({})
+    await listener.start()
+    assert await heard(queue) == ""
+    async with await until_lent(listener) as conn:
+        for _ in range(8):  # together longer than two beats lie apart, each shorter than its time-out
+            await conn.execute("select pg_sleep($1)", DEADLINE / 5)
+    assert listener.healthy
+    async with await until_lent(listener) as again:
+        assert again is conn
+    assert queue.empty()
+    await listener.close()
+
+
+async def test_a_connection_on_which_something_failed_is_replaced(db: Database, database_url: str):
+    queue = asyncio.Queue[str]()
+    listener = Listener(database_url, deadline=1000.0)
+    listener.on("news", queue.put_nowait)
+    listener.to_lend({})
+    await listener.start()
+    assert await heard(queue) == ""
+    with pytest.raises(ValueError, match="of the block"):
+        async with await until_lent(listener):
+            raise ValueError("a fault of the block")
+    assert await heard(queue) == ""
+    with pytest.raises(DatabaseUnavailable):
+        async with await until_lent(listener) as conn:
+            await conn.execute("select pg_terminate_backend(pg_backend_pid())")
+    assert await heard(queue) == ""
+    await db.execute("select pg_notify('news', 'a')")
+    assert await heard(queue) == "a"
     await listener.close()

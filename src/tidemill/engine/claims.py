@@ -32,6 +32,8 @@ class Claims:
     Attributes:
         again: whether there may be more to claim now. That a claim came back empty does not say that there is no work:
             other claims may hold it.
+        rested: whether the next claim comes from a wait for work, not from one for a free slot: it takes a few jobs by
+            a short statement, since mostly one has come.
         wait_s: seconds after which a rate has room again, if one keeps jobs waiting.
     """
 
@@ -44,24 +46,22 @@ class Claims:
         self._owed: int = 0
         """What is left of the share of the lane that comes next; 0 = all of it."""
         self._dry = 0
-        self._rested = False
-        """Whether it comes from a wait for work; not from one for a free slot."""
         self._limited = False
         """Whether there may be jobs under a limit that can begin now."""
         self._in_doubt_until = 0.0
         self._recount_at = 0.0
         self.again = False
+        self.rested = False
         self.wait_s: float | None = None
 
     async def take(self, conn: Connection, most: int, *, known: Callable[[], Collection[int]]) -> list[Job]:
         """Lease up to ``most`` jobs, in the order in which they are to begin; ``known`` are those this process has."""
         rows = await self._recount(conn, known)
         self.again, self.wait_s = False, None
-        if self._rested:
-            self._rested = False
+        if self.rested:
+            self.rested = False
             rows += await self._take_few(conn, min(most, FEW))
-            if not self.again:
-                return await self._jobs_of(conn, rows)
+            return await self._jobs_of(conn, rows)
         if self._limited:  # half of what is free is theirs, so that neither sort keeps the other waiting
             rows += await self._take_limited(conn, -(-most // 2))
         if len(rows) < most:
@@ -74,6 +74,8 @@ class Claims:
 
     async def _jobs_of(self, conn: Connection, rows: list[Record]) -> list[Job]:
         jobs = await jobs_of(self._engine, conn, rows)
+        if len(jobs) < 2:
+            return jobs
         # DELETE … RETURNING answers in physical order.
         ordered = sorted(zip(jobs, rows, strict=True), key=lambda pair: (pair[1]["rank"], pair[0].id))
         return [job for job, _ in ordered]
@@ -86,7 +88,7 @@ class Claims:
     def refresh(self) -> None:
         """After a wait: what gave nothing may be tried again."""
         self._dry = 0
-        self._rested = not self.again
+        self.rested = not self.again
 
     async def _take_few(self, conn: Connection, most: int) -> list[Record]:
         queue = self._engine.names.queue(self._queue)

@@ -119,7 +119,10 @@ class Engine:
         if tracing.is_on():
             [job_id] = await self.enqueue_many([job], conn=conn)
         else:
-            [job_id] = await self._insert([kind.checked(job)], [kind], conn)
+            job = kind.checked(job)
+            if conn is None and _is_plain(job):
+                return await self._insert_plain(job, kind, self.db)
+            [job_id] = await self._insert([job], [kind], conn)
         if job_id is None:
             raise KeyHeld(job.kind, job.key)
         return job_id

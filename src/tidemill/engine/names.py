@@ -45,9 +45,13 @@ class Names:
         """The int of a learnt queue."""
         return self._queues[name]
 
+    def unmet(self, kind_ids: Iterable[int]) -> set[int]:
+        """The ints of kinds that neither were learnt nor met."""
+        return set(kind_ids) - self._kind_names.keys()
+
     async def meet(self, conn: Connection, kind_ids: Iterable[int]) -> None:
-        """Look up the names behind ints, once for kinds that only other processes know."""
-        for kind_id in set(kind_ids) - self._kind_names.keys():
+        """Look up the names behind ints: of kinds that only other processes know."""
+        for kind_id in kind_ids:
             self._kind_names[kind_id] = str(await conn.fetchval(SQL.names, kind_id))
 
     def kind_name(self, kind_id: int) -> str:

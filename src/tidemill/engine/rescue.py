@@ -30,8 +30,9 @@ _log = structlog.get_logger("tidemill.engine")
 
 async def jobs_of(engine: Engine, conn: Connection, rows: Sequence[Record]) -> list[Job]:
     """Jobs from rows of job_lease."""
-    await engine.names.meet(conn, [row["kind"] for row in rows])
     names = engine.names
+    if unmet := names.unmet([row["kind"] for row in rows]):
+        await names.meet(conn, unmet)
     return [Job(job, token, node, names.kind_name(kind), *rest) for job, token, node, kind, *rest in map(_FIELDS, rows)]
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 import structlog
 
 from tidemill.engine import due
 from tidemill.engine.claims import Claims
+from tidemill.engine.control import SETTINGS
 from tidemill.engine.declare import declare_kinds
 from tidemill.engine.due import DueSource, Ticked, tick_always, tick_when_told
 from tidemill.engine.engine import Engine
@@ -24,7 +26,7 @@ from tidemill.errors import DatabaseUnavailable
 from tidemill.postgres import Database
 
 if TYPE_CHECKING:
-    from tidemill.postgres import Listener
+    from tidemill.postgres import Connection, Listener
 
 POLL_S = 1.0
 """Between two beats, each of which looks for jobs that no notification has told of."""
@@ -87,7 +89,9 @@ class Worker:
         self._claims = {queue: Claims(queue, engine, self.node, measures) for queue in self._queues}
         self._scaled: dict[str, int] = {}
         """What an operator set in place of ``queues``."""
-        self._wakes: dict[str, asyncio.Event] = {queue: asyncio.Event() for queue in self._queues}
+        self._wakes = {queue: asyncio.Event() for queue in self._queues}
+        self._told: dict[str, asyncio.Event] = {}
+        """The same by what notifications call a queue."""
         self._beat = Beat()
         """The newest one, for the upkeep."""
         self._shaken = False
@@ -129,7 +133,9 @@ class Worker:
         await self._engine.declare_limits(self._control)
         await self._engine.budgets.declare(self._control)
         await self.node.register()
+        self._told = {str(self._engine.names.queue(queue)): wake for queue, wake in self._wakes.items()}
         if self._listener is not None:
+            self._listener.to_lend(SETTINGS)
             self._listener.on(CHANNEL, self._wake)
             self._listener.on(due.CHANNEL, self._wake_source)
             await self._listener.start()
@@ -188,9 +194,11 @@ class Worker:
 
     def _wake(self, payload: str) -> None:
         """A notification: payload is a queue's int; empty after a reconnect, when anything may have been missed."""
-        for queue, event in self._wakes.items():
-            if not payload or payload == str(self._engine.names.queue(queue)):
-                event.set()
+        if payload in self._told:
+            self._told[payload].set()
+        elif not payload:
+            for wake in self._wakes.values():
+                wake.set()
 
     def _look_again(self, queue: str) -> None:
         """A job has ended: it made room, if there was none; what else may begin now, a notification tells of."""
@@ -215,6 +223,7 @@ class Worker:
                 if await self._claim(queue, free):
                     continue
                 next_at = clock() + PACE_S
+                await asyncio.sleep(0)  # what was claimed begins first
             await self._wait(wake, self._claims[queue].wait_s)
             if (early_s := next_at - clock()) > 0:
                 await asyncio.sleep(early_s)
@@ -224,7 +233,7 @@ class Worker:
         """Start up to ``free`` jobs; whether to look again at once."""
         claims = self._claims[queue]
         try:
-            async with self._control.connection() as conn:
+            async with self._connection(claims) as conn:
                 jobs = await claims.take(conn, free, known=self._known)
         except DatabaseUnavailable as e:
             _log.warning("claim_waits_for_database", error=str(e))
@@ -233,6 +242,11 @@ class Worker:
         for job in jobs:
             self._running.start(job, queue, self._finisher)
         return claims.again
+
+    def _connection(self, claims: Claims) -> AbstractAsyncContextManager[Connection]:
+        """Where a few jobs are looked for, mostly one that has just come, that is the connection that told of it."""
+        told = self._listener.lend() if claims.rested and self._listener is not None else None
+        return told or self._control.connection()
 
     def _known(self) -> set[int]:
         """The jobs that run here, or whose ending is still to be written."""
@@ -243,11 +257,11 @@ class Worker:
         poll = (POLL_DEAF_S if deaf else POLL_HEARING_S) * (0.75 + random.random() / 2)  # noqa: S311 - spreads polls
         if at_most is not None:
             poll = min(poll, max(at_most, 0.01))
+        alarm = asyncio.get_running_loop().call_later(poll, wake.set)
         try:
-            async with asyncio.timeout(poll):
-                await wake.wait()
-        except TimeoutError:
-            return
+            await wake.wait()
+        finally:
+            alarm.cancel()
 
     # Upkeep ----------------------------------------------------------------------------------------------------------
 

@@ -37,12 +37,16 @@ class Lender:
         """A connection for the length of a block."""
         return Loan(self)
 
-    async def take(self) -> Connection:
-        """A connection at hand, or else one of the pool."""
+    def at_hand(self) -> Connection | None:
+        """A connection that is kept, if there is one."""
         while self._spare:
             conn = self._spare.pop()
             if not is_lost(conn):
                 return conn
+        return None
+
+    async def take(self) -> Connection:
+        """A connection of the pool."""
         self._waiting += 1
         try:
             return await self._pool.acquire(timeout=_ACQUIRE_TIMEOUT)
@@ -90,7 +94,7 @@ class Loan:
         self._lender = lender
 
     async def __aenter__(self) -> Connection:
-        self._conn = await self._lender.take()
+        self._conn = self._lender.at_hand() or await self._lender.take()
         return self._conn
 
     async def __aexit__(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 
 import structlog
 
@@ -38,6 +40,10 @@ class Listener:
         self._url = url
         self._deadline = deadline
         self._callbacks: dict[str, list[Callback]] = {}
+        self._settings: Mapping[str, str] | None = None
+        self._conn: Connection | None = None
+        """What is listened on, while that is healthy and is to be lent."""
+        self._in_use = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._is_healthy = False
 
@@ -51,6 +57,23 @@ class Listener:
         if self._task is not None:
             raise RuntimeError("channels are named before the listener starts")
         self._callbacks.setdefault(channel, []).append(callback)
+
+    def to_lend(self, settings: Mapping[str, str]) -> None:
+        """Have :meth:`lend` lend the connection, a session with these settings. Only before :meth:`start`."""
+        if self._task is not None:
+            raise RuntimeError("settings are given before the listener starts")
+        self._settings = settings
+
+    def lend(self) -> AbstractAsyncContextManager[Connection] | None:
+        """The connection that hears, for a short statement; None while it is in use or not healthy.
+
+        When it has just told of something, the server's process behind it is awake, as that of another connection is
+        not. Nothing is heard until it is given back. If the block raises, the connection is replaced.
+
+        Raises:
+            DatabaseUnavailable: out of the block, when the connection is lost or stays silent in it.
+        """
+        return None if self._conn is None or self._in_use.locked() else _Lent(self._conn, self._in_use)
 
     async def start(self) -> None:
         """Begin to connect in the background, and go on until :meth:`close`, whatever the server does."""
@@ -73,12 +96,18 @@ class Listener:
                 delay = _FIRST_DELAY_S if self._is_healthy else min(delay * 2, _LONGEST_DELAY_S)
                 _log.warning("listener disconnected", reason=str(e), retry_in_s=round(delay, 2))
             finally:
-                self._is_healthy = False
+                self._is_healthy, self._conn = False, None
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - so that a fleet does not return at once
 
     async def _listen(self) -> None:
         """Listen until the connection is found dead; then raises DatabaseUnavailable."""
-        conn = await connect(self._url, name="tidemill listener", patience=0.0, command_timeout=self._deadline / 2)
+        conn = await connect(
+            self._url,
+            name="tidemill listener",
+            patience=0.0,
+            command_timeout=self._deadline / 2,
+            settings=self._settings,
+        )
         try:
             with naming_failures:
                 lost, beat = asyncio.Event(), asyncio.Event()
@@ -89,6 +118,7 @@ class Listener:
                     await conn.add_listener(channel, lambda _conn, _pid, channel, payload: self._tell(channel, payload))
                 await self._beat(conn, own_channel, beat)
                 self._is_healthy = True
+                self._conn = None if self._settings is None else conn
                 for channel in self._callbacks:
                     self._tell(channel, "")
                 while not await _happens(lost, within=self._deadline / 2):
@@ -99,7 +129,8 @@ class Listener:
 
     async def _beat(self, conn: Connection, channel: str, beat: asyncio.Event) -> None:
         beat.clear()
-        await conn.execute(_BEAT, channel)
+        async with self._in_use:
+            await conn.execute(_BEAT, channel)
         if not await _happens(beat, within=self._deadline / 2):
             raise DatabaseUnavailable("no notification comes back; behind a transaction pooler none ever does")
 
@@ -109,6 +140,28 @@ class Listener:
                 callback(payload)
             except Exception:  # noqa: BLE001 - one callback's fault must not deafen the others
                 _log.exception("a notification's callback failed", channel=channel)
+
+
+class _Lent:
+    """The connection that hears, for the length of a block."""
+
+    __slots__ = ("_conn", "_in_use")
+
+    def __init__(self, conn: Connection, in_use: asyncio.Lock) -> None:
+        self._conn = conn
+        self._in_use = in_use
+
+    async def __aenter__(self) -> Connection:
+        await self._in_use.acquire()
+        return self._conn
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._in_use.release()
+        if error is not None:
+            self._conn.terminate()  # what was begun on it must not be met by the next beat
+            naming_failures.__exit__(kind, error, tb)
 
 
 async def _happens(event: asyncio.Event, *, within: float) -> bool:
