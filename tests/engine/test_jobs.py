@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -24,6 +25,7 @@ from tidemill.engine.callers import EnqueueBlocked
 from tidemill.errors import InvalidInput
 from tidemill.postgres import Database
 
+from .by_hand import engine_of, idle_kind
 from .support import IMPATIENT, history, quiet, until, working
 
 SOON = Backoff(base=0.01, cap=0.02)
@@ -46,6 +48,28 @@ async def test_a_job_runs_once_and_leaves_its_result_in_the_history(db: Database
     assert seen == [{"name": "tide"}]
     assert await history(db) == [("greet", 1, "done", None)]
     assert await db.fetchval("select result from tidemill.job_run") == {"hello": "tide"}
+
+
+WRITTEN = """
+select k.name as kind, q.name as queue, r.priority, r.max_attempts, r.tenant, (r.args ->> 'n')::int as n
+from tidemill.job_ready r join tidemill.kind k on k.id = r.kind join tidemill.queue q on q.id = r.queue order by r.id
+"""
+
+
+@pytest.mark.parametrize("alike", [True, False])
+async def test_of_many_jobs_each_is_written_with_what_is_its_own(db: Database, alike: bool) -> None:
+    kinds = [idle_kind("one", priority=3), idle_kind("two", queue="other", max_attempts=7)]
+    engine = engine_of(db, *kinds)
+    one, two = (NewJob(kind="one", args={"n": n}, tenant=UUID(int=n)) for n in (0, 1))
+    jobs = [one, two] if alike else [one, two, NewJob(kind="two", priority=-2), NewJob(kind="one", max_attempts=1)]
+    await engine.enqueue_many(jobs)
+    expected: list[tuple[Any, ...]] = [
+        ("one", "default", 3, 20, UUID(int=0), 0),
+        ("one", "default", 3, 20, UUID(int=1), 1),
+        ("two", "other", -2, 7, None, None),
+        ("one", "default", 3, 1, None, None),
+    ]
+    assert [tuple(row) for row in await db.fetch(WRITTEN)] == expected[: len(jobs)]
 
 
 async def test_many_jobs_are_enqueued_in_one_statement_and_each_runs_once(db: Database) -> None:

@@ -38,6 +38,11 @@ def _column(values: list[T | None]) -> list[T | None] | None:
     return values if any(value is not None for value in values) else None
 
 
+def _shortened(values: list[int]) -> list[int]:
+    """A single value where all are the same: it stands for all."""
+    return values[:1] if values.count(values[0]) == len(values) else values
+
+
 def _is_plain(job: NewJob) -> bool:
     """Whether a job only has to be written: no key to look for, no batch to join, and it is due."""
     return job.key is job.batch is job.at is job.delay is None
@@ -164,8 +169,8 @@ class Engine:
         args = [_encode(job.args).decode() for job in jobs]
         traces = [job.trace for job in jobs]
         if all(map(_is_plain, jobs)):
-            rows = await to.fetch(SQL.enqueue_plain, *columns, _column(tenants), args, _column(traces))
-            return sorted(row["id"] for row in rows)
+            rows = await to.fetch(SQL.enqueue_plain, *map(_shortened, columns), _column(tenants), args, _column(traces))
+            return sorted(job_id for row in rows for job_id in row["ids"])
         with naming_refusals():
             rows = await to.fetch(
                 SQL.enqueue,
