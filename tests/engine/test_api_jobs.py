@@ -44,7 +44,7 @@ async def test_key_and_tenant_may_be_made_of_the_arguments(database_url: str, db
         with pytest.raises(KeyHeld):
             await app.enqueue(by_account, {"account": "a1", "tenant": uuid4()})
         await app.enqueue(greet, {"name": "x"})
-        with pytest.raises(KeyHeld):
+        with pytest.raises(KeyHeld, match="the key of these arguments"):
             await app.enqueue(greet, Greeting("x", times=1))
         await app.enqueue(greet, {"name": "x"}, key="another")
     rows = await db.fetch("select key, tenant from tidemill.job_ready order by id")

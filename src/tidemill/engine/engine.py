@@ -124,10 +124,10 @@ class Engine:
         if tracing.is_on():
             [job_id] = await self.enqueue_many([job], conn=conn)
         else:
-            job = kind.checked(job)
-            if conn is None and _is_plain(job):
-                return await self._insert_plain(job, kind, self.db)
-            [job_id] = await self._insert([job], [kind], conn)
+            checked = kind.checked(job)
+            if conn is None and _is_plain(checked):
+                return await self._insert_plain(checked, kind, self.db)
+            [job_id] = await self._insert([checked], [kind], conn)
         if job_id is None:
             raise KeyHeld(job.kind, job.key)
         return job_id

@@ -20,6 +20,7 @@ _log = structlog.get_logger("tidemill.postgres")
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 5.0
 _BEAT = "select pg_notify($1, '')"
+_SET = "select set_config(name, value, false) from unnest($1::text[], $2::text[]) as s (name, value)"
 
 
 class Listener:
@@ -101,13 +102,7 @@ class Listener:
 
     async def _listen(self) -> None:
         """Listen until the connection is found dead; then raises DatabaseUnavailable."""
-        conn = await connect(
-            self._url,
-            name="tidemill listener",
-            patience=0.0,
-            command_timeout=self._deadline / 2,
-            settings=self._settings,
-        )
+        conn = await connect(self._url, name="tidemill listener", patience=0.0, command_timeout=self._deadline / 2)
         try:
             with naming_failures:
                 lost, beat = asyncio.Event(), asyncio.Event()
@@ -117,8 +112,10 @@ class Listener:
                 for channel in self._callbacks:
                     await conn.add_listener(channel, lambda _conn, _pid, channel, payload: self._tell(channel, payload))
                 await self._beat(conn, own_channel, beat)
+                if self._settings is not None:  # not as start-up parameters: a session pooler may refuse those
+                    await conn.execute(_SET, list(self._settings), list(self._settings.values()))
+                    self._conn = conn
                 self._is_healthy = True
-                self._conn = None if self._settings is None else conn
                 for channel in self._callbacks:
                     self._tell(channel, "")
                 while not await _happens(lost, within=self._deadline / 2):
