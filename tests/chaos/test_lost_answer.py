@@ -21,7 +21,7 @@ async def test_a_job_whose_claim_was_committed_but_not_answered_is_run(db: Datab
     async def claim_waits() -> bool:
         return await db.fetchval(
             "select exists (select from pg_stat_activity where datname = current_database()"
-            " and application_name = 'control' and wait_event_type = 'Lock')"
+            " and application_name in ('control', 'tidemill listener') and wait_event_type = 'Lock')"
         )
 
     kind = Kind("chaos.lost", _work)

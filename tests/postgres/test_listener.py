@@ -183,3 +183,19 @@ async def test_a_connection_on_which_something_failed_is_replaced(db: Database, 
     await db.execute("select pg_notify('news', 'a')")
     assert await heard(queue) == "a"
     await listener.close()
+
+
+async def test_what_a_lent_connection_waits_for_in_vain_is_given_up_on_the_server_too(db: Database, database_url: str):
+    listener = Listener(database_url, deadline=DEADLINE)
+    listener.to_lend({})
+    await listener.start()
+    await db.execute("create table held as select 1 as row")
+    async with db.transaction() as conn:
+        await conn.execute("lock table held")
+        with pytest.raises(DatabaseUnavailable, match="did not answer in time"):
+            async with await until_lent(listener) as lent:
+                await lent.execute("update held set row = 2")
+        assert (
+            await conn.fetchval("select count(*) from pg_locks where relation = 'held'::regclass and not granted") == 0
+        )
+    await listener.close()

@@ -6,13 +6,14 @@ import asyncio
 import random
 import secrets
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
 
 import structlog
 
 from tidemill.errors import DatabaseUnavailable
 from tidemill.postgres.connection import Connection, connect, naming_failures
+from tidemill.postgres.lending import GOODBYE_S
 
 Callback = Callable[[str], None]
 
@@ -155,10 +156,13 @@ class _Lent:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self._in_use.release()
-        if error is not None:
-            self._conn.terminate()  # what was begun on it must not be met by the next beat
-            naming_failures.__exit__(kind, error, tb)
+        try:
+            if error is not None:  # what was begun on it must not be met by the next beat
+                with suppress(Exception):
+                    await self._conn.close(timeout=GOODBYE_S)
+                naming_failures.__exit__(kind, error, tb)
+        finally:
+            self._in_use.release()
 
 
 async def _happens(event: asyncio.Event, *, within: float) -> bool:
