@@ -232,6 +232,15 @@ async def test_unknown_and_repeated_parameters_are_named(admin: Client) -> None:
     assert (await admin("GET", "/providers?x=1")).fields == ["x"]
 
 
+@pytest.mark.parametrize("word", ["null", "NULL"])
+@pytest.mark.parametrize("asked", ["sync-jobs?status", "sync-jobs?connector_id", "sync-jobs?after", "runs?job_id"])
+async def test_the_word_null_is_not_taken_for_a_parameter_that_was_left_out(
+    admin: Client, asked: str, word: str
+) -> None:
+    reply = await admin("GET", f"/{asked}={word}")
+    assert (reply.status, reply.fields) == (422, [asked.partition("?")[2]])
+
+
 async def test_what_is_not_there_is_a_problem_too(admin: Client) -> None:
     for path in ("", "/", "/nothing", "/connectors/", "/connectors/7", "/connectors/%00", "/runs/../runs/x"):
         reply = await admin("GET", path)

@@ -178,9 +178,13 @@ def read_query(request: web.Request, kind: type[T]) -> T:
             raise invalid(_short(name), "is given twice")
         given[name] = value
     try:
-        return msgspec.convert(given, kind, strict=False)
+        query = msgspec.convert(given, kind, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
         raise _named(error, kind, "query") from None
+    for name in given:
+        if getattr(query, name) is None:  # the word null, which would pass for a parameter that was left out
+            raise invalid(name, "must have a value; leave it out to choose nothing by it")
+    return query
 
 
 async def read_body(request: web.Request, kind: type[T] | None) -> tuple[bytes, T | None]:
