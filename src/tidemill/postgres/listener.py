@@ -75,7 +75,9 @@ class Listener:
         Raises:
             DatabaseUnavailable: out of the block, when the connection is lost or stays silent in it.
         """
-        return None if self._conn is None or self._in_use.locked() else _Lent(self._conn, self._in_use)
+        if self._conn is None or self._in_use.locked() or self._conn.is_closed():
+            return None
+        return _Lent(self._conn, self._in_use)
 
     async def start(self) -> None:
         """Begin to connect in the background, and go on until :meth:`close`, whatever the server does."""
@@ -158,7 +160,7 @@ class _Lent:
     ) -> None:
         try:
             if error is not None:  # what was begun on it must not be met by the next beat
-                with suppress(Exception):
+                with suppress(Exception):  # then it is cut; what the block raised is what there is to tell
                     await self._conn.close(timeout=GOODBYE_S)
                 naming_failures.__exit__(kind, error, tb)
         finally:
