@@ -276,7 +276,7 @@ class Tidemill:
         Raises:
             InvalidInput: when the job is not declared here.
         """
-        given: dict[str, Any] = dict(options)
+        given = cast("dict[str, Any]", options)
         if isinstance(delay := given.get("delay"), timedelta):
             given["delay"] = delay.total_seconds()
         try:

@@ -123,11 +123,10 @@ class Engine:
         kind = self.registry[job.kind]
         if tracing.is_on():
             [job_id] = await self.enqueue_many([job], conn=conn)
+        elif conn is None and (args := kind.packed(job)) is not None:
+            job_id = await self._insert_plain(job, args, kind, self.db)
         else:
-            checked = kind.checked(job)
-            if conn is None and _is_plain(checked):
-                return await self._insert_plain(checked, kind, self.db)
-            [job_id] = await self._insert([checked], [kind], conn)
+            [job_id] = await self._insert([kind.checked(job)], [kind], conn)
         if job_id is None:
             raise KeyHeld(job.kind, job.key)
         return job_id
@@ -157,7 +156,7 @@ class Engine:
             return await enqueue_with(conn, jobs, self.registry)
         to = conn or self.db
         if len(jobs) == 1 and _is_plain(jobs[0]):
-            return [await self._insert_plain(jobs[0], kinds[0], to)]
+            return [await self._insert_plain(jobs[0], _encode(jobs[0].args), kinds[0], to)]
         await self.names.learn(self.db, {k.name for k in kinds}, {k.queue for k in kinds})
         columns = (
             [self.names.kind(kind.name) for kind in kinds],
@@ -188,7 +187,7 @@ class Engine:
             ids[row["ord"] - 1] = row["id"]
         return ids
 
-    async def _insert_plain(self, job: NewJob, kind: Kind, to: Any) -> int:
+    async def _insert_plain(self, job: NewJob, args: bytes, kind: Kind, to: Any) -> int:
         if not self.names.know(kind.name, kind.queue):
             await self.names.learn(self.db, [kind.name], [kind.queue])
         return await to.fetchval(
@@ -198,7 +197,7 @@ class Engine:
             job.priority + kind.priority,
             job.max_attempts or kind.max_attempts,
             job.tenant,
-            _encode(job.args).decode(),
+            args.decode(),
             job.trace,
         )
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import msgspec
+
 from tidemill.engine.arguments import Arguments, as_json
 from tidemill.engine.backoff import Backoff
 from tidemill.engine.job import NewJob, Orphan
@@ -68,6 +70,15 @@ class Kind:
     exposed: str | None = None
     most_waiting: int | None = None
 
+    def packed(self, job: NewJob) -> bytes | None:
+        """The arguments, as JSON, of a job that may be written as it is: it only has them, and perhaps a tenant.
+
+        None where there is more to it, or to see: then :meth:`checked` does.
+        """
+        if self.unique or self.tenant or job.batch is not None or not _is_ordinary(job, job.key, job.tenant):
+            return None
+        return self.arguments.pack_instance(job.args)
+
     def checked(self, job: NewJob) -> NewJob:
         """The job as it may be stored: arguments as JSON, key and tenant filled in.
 
@@ -75,11 +86,14 @@ class Kind:
             InvalidInput: naming the argument that cannot be taken.
         """
         key, tenant = job.key, job.tenant
-        args = None if self.unique or self.tenant else self.arguments.pack_instance(job.args)
-        if args is None:
+        text = None if self.unique or self.tenant else self.arguments.pack_instance(job.args)
+        if text is not None:
+            args: Any = msgspec.Raw(text)
+        else:
             args = self.arguments.pack(job.args)
             key, tenant = self._filled_in(args, key, tenant)
-        _check(job, key, tenant)
+        if not _is_ordinary(job, key, tenant):
+            _check(job, key, tenant)
         return NewJob(
             kind=self.name,
             args=args,
@@ -101,13 +115,17 @@ class Kind:
         return key, tenant
 
 
-def _check(job: NewJob, key: object, tenant: object) -> None:
-    if (
-        job.at is job.delay is job.max_attempts is job.trace is key is tenant is None
+def _is_ordinary(job: NewJob, key: object, tenant: object) -> bool:
+    """Whether nothing is said of a job that could be wrong: so it is of most."""
+    return (
+        job.at is job.delay is job.max_attempts is job.trace is key is None
         and type(job.priority) is int
         and job.priority == 0
-    ):
-        return  # as it is of most jobs
+        and (tenant is None or isinstance(tenant, UUID))
+    )
+
+
+def _check(job: NewJob, key: object, tenant: object) -> None:
     if job.at is not None and job.delay is not None:
         raise InvalidInput("delay", "give either at or delay, not both")
     check_instant("at", job.at)
