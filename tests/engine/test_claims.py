@@ -13,7 +13,9 @@ from tests.engine.by_hand import engine_of, idle_kind, new_node
 from tests.engine.support import PATIENCE, quiet, until, working
 from tidemill.engine import Context, Kind, NewJob, Worker, worker
 from tidemill.engine.claims import MOST_LANES, Claims
+from tidemill.engine.limits import drop_limit, list_limits, read_limits
 from tidemill.engine.measures import Measures
+from tidemill.engine.queues import pause_queue, resume_queue
 from tidemill.postgres import Database
 
 
@@ -112,6 +114,52 @@ async def test_jobs_are_claimed_elsewhere_while_the_connection_that_tells_of_the
             await engine.enqueue("one")
             async with asyncio.timeout(PATIENCE):
                 await done.wait()
+
+
+@pytest.mark.usefixtures("asking_late")
+async def test_a_job_kept_waiting_by_a_rate_begins_in_time_though_others_came_meanwhile(db: Database) -> None:
+    begun = asyncio.Queue[str]()
+
+    async def run(ctx: Context, _: dict[str, Any]) -> None:
+        begun.put_nowait(ctx.job.kind)
+
+    slow = Kind("slow", run, limits=read_limits(None, "1/s"))
+    async with working(db, slow, Kind("one", run), lease_ttl=5000.0) as (engine, working_worker):
+        await heard(working_worker)
+        await engine.enqueue_many([NewJob(kind="slow"), NewJob(kind="slow")])
+        async with asyncio.timeout(PATIENCE):
+            assert await begun.get() == "slow"
+            await engine.enqueue("one")
+            assert {await begun.get(), await begun.get()} == {"one", "slow"}
+
+
+@pytest.mark.usefixtures("asking_late")
+async def test_a_job_set_aside_begins_when_its_queue_goes_on_after_its_limit_was_dropped(db: Database) -> None:
+    measures, begun, go_on = Measures(), asyncio.Semaphore(0), asyncio.Event()
+
+    async def run(_: Context, __: dict[str, Any]) -> None:
+        begun.release()
+        await go_on.wait()
+
+    narrow = Kind("narrow", run, limits=read_limits(1, None))
+    async with working(db, narrow, lease_ttl=5000.0, measures=measures) as (engine, working_worker):
+        await heard(working_worker)
+        await engine.enqueue_many([NewJob(kind="narrow"), NewJob(kind="narrow")])
+        async with asyncio.timeout(PATIENCE):
+            await begun.acquire()
+        await pause_queue(db, "default", by="ops")
+        before = sum(measures.claim.counts)
+        await drop_limit(db, (await list_limits(db))[0].id)
+
+        async def looked() -> bool:
+            return sum(measures.claim.counts) > before
+
+        await until(looked, what="a claim from the paused queue")
+        assert begun.locked()
+        await resume_queue(db, "default")
+        async with asyncio.timeout(PATIENCE):
+            await begun.acquire()
+        go_on.set()
 
 
 @pytest.mark.parametrize("most", [1, MOST_LANES - 1, MOST_LANES, MOST_LANES + 1, 104, 3 * MOST_LANES, 488, 500])

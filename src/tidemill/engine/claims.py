@@ -32,9 +32,9 @@ class Claims:
     Attributes:
         again: whether there may be more to claim now. That a claim came back empty does not say that there is no work:
             other claims may hold it.
-        rested: whether the next claim comes from a wait for work, not from one for a free slot: it takes a few jobs by
-            a short statement, since mostly one has come.
-        wait_s: seconds after which a rate has room again, if one keeps jobs waiting.
+        closer: whether the next claim has to look at all there is, jobs with room under a limit among it. Otherwise it
+            is new jobs that have come.
+        rested: whether that is so after a wait for work: mostly one job has come, and :meth:`take_few` is enough.
     """
 
     def __init__(self, queue: str, engine: Engine, node: Node, measures: Measures | None = None) -> None:
@@ -51,17 +51,36 @@ class Claims:
         self._in_doubt_until = 0.0
         self._recount_at = 0.0
         self.again = False
+        self.closer = True
         self.rested = False
-        self.wait_s: float | None = None
+        self._room_at: float | None = None
+        """When a rate has room again, by the loop's clock, if one keeps jobs waiting."""
+
+    @property
+    def wait_s(self) -> float | None:
+        """Seconds after which a rate has room again, if one keeps jobs waiting."""
+        return None if self._room_at is None else max(self._room_at - asyncio.get_running_loop().time(), 0.0)
+
+    async def take_few(self, conn: Connection, most: int, *, known: Callable[[], Collection[int]]) -> list[Job]:
+        """:meth:`take` of a few, by a short statement that looks at nothing but new jobs.
+
+        ``conn`` is a session whose commits do not wait for the disk, as those of :meth:`take` do not.
+        """
+        rows = await self._recount(conn, known)
+        self.rested = False
+        asked, most = asyncio.get_running_loop().time(), min(most, FEW)
+        queue = self._engine.names.queue(self._queue)
+        found = await conn.fetch(SQL.claim_few, queue, self._node.id, most, self._measures is not None)
+        few = self._taken(found, asked)
+        self.again = found[0]["closer"] or len(few) == most
+        return await self._jobs_of(conn, rows + few)
 
     async def take(self, conn: Connection, most: int, *, known: Callable[[], Collection[int]]) -> list[Job]:
         """Lease up to ``most`` jobs, in the order in which they are to begin; ``known`` are those this process has."""
         rows = await self._recount(conn, known)
-        self.again, self.wait_s = False, None
-        if self.rested:
-            self.rested = False
-            rows += await self._take_few(conn, min(most, FEW))
-            return await self._jobs_of(conn, rows)
+        self.rested = self.closer = self.again = False
+        if self.wait_s == 0.0:  # it is looked at now
+            self._room_at = None
         if self._limited:  # half of what is free is theirs, so that neither sort keeps the other waiting
             rows += await self._take_limited(conn, -(-most // 2))
         if len(rows) < most:
@@ -82,21 +101,13 @@ class Claims:
 
     def doubt(self) -> None:
         """A claim was not answered: it may have taken jobs all the same."""
-        self.again = False
+        self.again, self.closer = False, True
         self._in_doubt_until = asyncio.get_running_loop().time() + LOST_ANSWER_S
 
     def refresh(self) -> None:
         """After a wait: what gave nothing may be tried again."""
         self._dry = 0
-        self.rested = not self.again
-
-    async def _take_few(self, conn: Connection, most: int) -> list[Record]:
-        queue = self._engine.names.queue(self._queue)
-        asked = asyncio.get_running_loop().time()
-        found = await conn.fetch(SQL.claim_few, queue, self._node.id, most, self._measures is not None)
-        rows = self._taken(found, asked)
-        self.again = found[0]["closer"] or len(rows) == most
-        return rows
+        self.rested = not self.again and not self.closer
 
     async def _take_free(self, conn: Connection, most: int) -> list[Record]:
         queue = self._engine.names.queue(self._queue)
@@ -115,7 +126,8 @@ class Claims:
         asked = asyncio.get_running_loop().time()
         found = await conn.fetch(SQL.claim_limited, queue, self._node.id, most)
         self._limited = bool(found) and found[-1]["more"]
-        self.wait_s = found[-1]["wait_s"] if found else None
+        wait_s = found[-1]["wait_s"] if found else None
+        self._room_at = None if wait_s is None else asyncio.get_running_loop().time() + wait_s
         return self._taken(found, asked)
 
     def _taken(self, found: list[Record], asked: float) -> list[Record]:

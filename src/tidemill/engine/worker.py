@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 import structlog
@@ -26,7 +25,7 @@ from tidemill.errors import DatabaseUnavailable
 from tidemill.postgres import Database
 
 if TYPE_CHECKING:
-    from tidemill.postgres import Connection, Listener
+    from tidemill.postgres import Listener
 
 POLL_S = 1.0
 """Between two beats, each of which looks for jobs that no notification has told of."""
@@ -90,8 +89,8 @@ class Worker:
         self._scaled: dict[str, int] = {}
         """What an operator set in place of ``queues``."""
         self._wakes = {queue: asyncio.Event() for queue in self._queues}
-        self._told: dict[str, asyncio.Event] = {}
-        """The same by what notifications call a queue."""
+        self._called: dict[str, str] = {}
+        """The queues by what notifications call them."""
         self._beat = Beat()
         """The newest one, for the upkeep."""
         self._shaken = False
@@ -133,9 +132,9 @@ class Worker:
         await self._engine.declare_limits(self._control)
         await self._engine.budgets.declare(self._control)
         await self.node.register()
-        self._told = {str(self._engine.names.queue(queue)): wake for queue, wake in self._wakes.items()}
+        self._called = {str(self._engine.names.queue(queue)): queue for queue in self._queues}
         if self._listener is not None:
-            self._listener.to_lend(SETTINGS)
+            self._listener.to_lend({**SETTINGS, "synchronous_commit": "off"})
             self._listener.on(CHANNEL, self._wake)
             self._listener.on(due.CHANNEL, self._wake_source)
             await self._listener.start()
@@ -193,17 +192,22 @@ class Worker:
     # Claiming --------------------------------------------------------------------------------------------------------
 
     def _wake(self, payload: str) -> None:
-        """A notification: payload is a queue's int; empty after a reconnect, when anything may have been missed."""
-        if payload in self._told:
-            self._told[payload].set()
+        """A notification: payload is a queue's int if it has new jobs, empty if anything may have happened."""
+        if payload in self._called:
+            self._wakes[self._called[payload]].set()
         elif not payload:
-            for wake in self._wakes.values():
-                wake.set()
+            for queue in self._wakes:
+                self._look_closer(queue)
+
+    def _look_closer(self, queue: str) -> None:
+        """Wake a claim loop for more than new jobs."""
+        self._claims[queue].closer = True
+        self._wakes[queue].set()
 
     def _look_again(self, queue: str) -> None:
         """A job has ended: it made room, if there was none; what else may begin now, a notification tells of."""
         if self.hears is not True or self._running.by_queue[queue] + 1 >= self._most(queue):
-            self._wakes[queue].set()
+            self._look_closer(queue)
 
     def _most(self, queue: str) -> int:
         return self._scaled.get(queue, self._queues[queue])
@@ -224,7 +228,7 @@ class Worker:
                     continue
                 next_at = clock() + PACE_S
                 await asyncio.sleep(0)  # what was claimed begins first
-            await self._wait(wake, self._claims[queue].wait_s)
+            await self._wait(queue)
             if (early_s := next_at - clock()) > 0:
                 await asyncio.sleep(early_s)
             self._claims[queue].refresh()
@@ -232,9 +236,15 @@ class Worker:
     async def _claim(self, queue: str, free: int) -> bool:
         """Start up to ``free`` jobs; whether to look again at once."""
         claims = self._claims[queue]
+        # A few jobs, mostly one that has just come, are taken on the connection that told of it.
+        told = self._listener.lend() if claims.rested and self._listener is not None else None
         try:
-            async with self._connection(claims) as conn:
-                jobs = await claims.take(conn, free, known=self._known)
+            if told is not None:
+                async with told as conn:
+                    jobs = await claims.take_few(conn, free, known=self._known)
+            else:
+                async with self._control.connection() as conn:
+                    jobs = await claims.take(conn, free, known=self._known)
         except DatabaseUnavailable as e:
             _log.warning("claim_waits_for_database", error=str(e))
             claims.doubt()
@@ -243,23 +253,18 @@ class Worker:
             self._running.start(job, queue, self._finisher)
         return claims.again
 
-    def _connection(self, claims: Claims) -> AbstractAsyncContextManager[Connection]:
-        """Where a few jobs are looked for, mostly one that has just come, that is the connection that told of it."""
-        told = self._listener.lend() if claims.rested and self._listener is not None else None
-        return told or self._control.connection()
-
     def _known(self) -> set[int]:
         """The jobs that run here, or whose ending is still to be written."""
         return self._finisher.unwritten.union(job.id for _, job in self._running.tasks.values())
 
-    async def _wait(self, wake: asyncio.Event, at_most: float | None) -> None:
-        deaf = self._listener is None or not self._listener.healthy
+    async def _wait(self, queue: str) -> None:
+        deaf, at_most = self._listener is None or not self._listener.healthy, self._claims[queue].wait_s
         poll = (POLL_DEAF_S if deaf else POLL_HEARING_S) * (0.75 + random.random() / 2)  # noqa: S311 - spreads polls
         if at_most is not None:
             poll = min(poll, max(at_most, 0.01))
-        alarm = asyncio.get_running_loop().call_later(poll, wake.set)
+        alarm = asyncio.get_running_loop().call_later(poll, self._look_closer, queue)
         try:
-            await wake.wait()
+            await self._wakes[queue].wait()
         finally:
             alarm.cancel()
 
@@ -276,7 +281,8 @@ class Worker:
                     await self._reincarnate()
                 self._scale(beat.per_process)
                 for queue in beat.queues:  # what no notification has told of
-                    self._wake(str(queue))
+                    if str(queue) in self._called:
+                        self._look_closer(self._called[str(queue)])
                 self._beat = beat
                 self._beaten.set()
                 if beat.next_fire_s is not None and self._schedules is not None:

@@ -1,14 +1,13 @@
--- Called by: the worker's claim loop when it comes from a wait: mostly one job has come, and claim's round over the lanes would take
--- longer than that job. What there is in the first lanes is taken, $3 jobs at most; whoever gets as many goes on with claim.
--- Nothing is taken (closer) where a limit, a paused kind or jobs set aside ask for a closer look: by claim.
+-- Called by: the worker's claim loop when it was told of new jobs after a wait: mostly one has come, and claim's round over the lanes
+-- would take longer than that job. What there is in the first lanes is taken, $3 jobs at most; whoever gets as many goes on with claim.
+-- Nothing is taken (closer) where a limit or a paused kind asks for a closer look: by claim. Jobs set aside are not looked for: what
+-- makes room for them has the worker look closer, and so does every wake that tells of no new job.
 -- Index: job_ready_claim (queue, lane, rank, id), read forward from its first lane.
--- Fence, and its commit: as in claim. Parameters: queue, node, most jobs, whether to tell how long each job waited.
+-- Fence: as in claim. Runs in a session whose commits do not wait for the disk, which claim tells the reason of: to say so here would
+-- take as long as a look at a table. Parameters: queue, node, most jobs, whether to tell how long each job waited.
 with closer as materialized (
   select exists (select from tidemill.job_limit where queue is null or queue = $1)
-    or exists (select from tidemill.kind where paused_at is not null)
-    or exists (select from tidemill.flow_wake where queue = $1)
-    or exists (select from tidemill.flow where queue = $1 and parked_by is null)
-    or exists (select from tidemill.flow where queue = $1 and parked_until is not null) as closer
+    or exists (select from tidemill.kind where paused_at is not null) as closer
 ), gone as (
   delete from tidemill.job_ready
   where ctid = any (array(
@@ -31,4 +30,4 @@ with closer as materialized (
     case when $4::bool then extract(epoch from claimed_at - coalesce(ready_at, enqueued_at))::float8 end as waited_s
 )
 select held.*, closer.closer
-from closer cross join (select set_config('synchronous_commit', 'off', true)) unhurried left join held on true
+from closer left join held on true
